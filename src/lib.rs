@@ -1,1 +1,3 @@
+//! Keeps an AWS HealthLake data store an exact, near-real-time mirror of a FHIR R4 server.
 
+pub mod validate;

@@ -1,0 +1,60 @@
+//! What a refusal says. Nothing here ever holds a value of the payload: element names, types and rules only.
+
+/// What the check learned about a resource that passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    pub resource_type: String,
+    pub id: Option<String>,
+    pub version_id: Option<String>,
+    pub last_updated: Option<String>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issue {
+    /// FHIR's IssueType: `structure`, `required`, `value`, `invariant`, `too-long`, `too-costly`, …
+    pub code: &'static str,
+    pub diagnostics: String,
+    /// FHIRPath, such as `Patient.name[1].given[0]`.
+    pub expression: Option<String>,
+    /// Both from 1; the column counts characters.
+    pub line: Option<u32>,
+    pub column: Option<u32>,
+}
+
+/// Why a resource is not forwarded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// It does not parse at all (400); otherwise it parses and is not valid (422).
+    pub malformed: bool,
+    pub issues: Vec<Issue>,
+}
+
+/// More are not reported: the first ones tell what to mend.
+pub(super) const ISSUE_LIMIT: usize = 20;
+
+/// The longest part of an unknown name that is repeated to the sender.
+const NAME_LIMIT: usize = 64;
+
+/// An issue whose place is still a byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) at: usize,
+    pub(super) code: &'static str,
+    pub(super) text: String,
+}
+
+impl Fault {
+    pub(super) fn new(at: usize, code: &'static str, text: impl Into<String>) -> Self {
+        Fault { at, code, text: text.into() }
+    }
+
+    pub(super) fn too_deep(at: usize) -> Self {
+        Fault::new(at, "too-costly", "nested more deeply than this server allows")
+    }
+}
+
+/// An unknown name, fit to be repeated: short, and without what could garble a log.
+pub(super) fn quotable(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).chars().filter(|c| !c.is_control()).take(NAME_LIMIT).collect()
+}

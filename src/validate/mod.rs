@@ -1,0 +1,109 @@
+//! Whether a body is a valid R4 resource, and where it is not.
+//!
+//! One pass over the bytes (`check`), driven by a table that is derived from fhirbolt, finds what fhirbolt is soft
+//! on and says where it is; then fhirbolt's own type for the resource decides (`model`). XML becomes JSON first
+//! (`xml`) and goes the same way. Messages never repeat a value of the payload.
+
+mod calendar;
+mod check;
+mod index;
+mod issue;
+mod lists;
+mod loose;
+mod model;
+mod place;
+mod primitive;
+mod scan;
+mod table;
+mod values;
+mod xhtml;
+mod xhtml_text;
+mod xml;
+
+#[cfg(test)]
+mod tests;
+
+pub use issue::{Facts, Issue, Refusal};
+
+use check::Findings;
+use issue::Fault;
+use scan::Text;
+use table::Table;
+
+/// How much is asked of a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Structure, and the grammar of every primitive.
+    Strict,
+    /// Names, shapes, cardinalities; values may be what they are.
+    Structure,
+    /// What parses and says its type.
+    Off,
+}
+
+/// The deepest that fhirbolt follows: serde_json allows 127 levels of JSON, and an element of the model takes two,
+/// the array and the object.
+const DEEPEST: u32 = 64;
+
+/// Built once and shared.
+#[derive(Clone, Debug)]
+pub struct Validator {
+    mode: Mode,
+    max_depth: u32,
+}
+
+impl Validator {
+    /// `max_depth` bounds how deeply elements nest, the resource itself being the first; at most 64.
+    pub fn new(mode: Mode, max_depth: u32) -> Self {
+        // The first delivery should not pay for the table.
+        let _ = Table::r4();
+        Validator { mode, max_depth: max_depth.clamp(2, DEEPEST) }
+    }
+
+    /// Whether `bytes` are one valid resource in JSON.
+    pub fn json(&self, bytes: &[u8]) -> Result<Facts, Refusal> {
+        encoding(bytes)?;
+        if self.mode == Mode::Off {
+            return loose::check(bytes, self.max_depth)
+                .map_err(|(malformed, fault)| refusal(bytes, malformed, vec![fault]));
+        }
+        let findings = check::check(bytes, self.mode == Mode::Strict, self.max_depth);
+        if !findings.faults.is_empty() {
+            return Err(refusal(bytes, findings.malformed, findings.faults));
+        }
+        model::judge(bytes, &findings).map_err(|fault| refusal(bytes, false, vec![fault]))?;
+        Ok(facts(&findings))
+    }
+
+    /// The same resource in JSON. What comes out still has to go through `json`: only the structure was looked at.
+    pub fn xml_to_json(&self, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
+        encoding(bytes)?;
+        xml::to_json(bytes, self.max_depth)
+    }
+}
+
+/// FHIR is UTF-8, and JSON has no byte order mark.
+fn encoding(bytes: &[u8]) -> Result<(), Refusal> {
+    let fault = if bytes.starts_with(b"\xEF\xBB\xBF") {
+        Fault::new(0, "structure", "a byte order mark before the document")
+    } else if let Err(error) = std::str::from_utf8(bytes) {
+        Fault::new(error.valid_up_to(), "structure", "not UTF-8")
+    } else {
+        return Ok(());
+    };
+    Err(refusal(bytes, true, vec![fault]))
+}
+
+#[cold]
+fn refusal(bytes: &[u8], malformed: bool, faults: Vec<Fault>) -> Refusal {
+    Refusal { malformed, issues: place::issues(bytes, faults) }
+}
+
+fn facts(findings: &Findings<'_>) -> Facts {
+    Facts {
+        resource_type: findings.resource_type.to_owned(),
+        id: findings.id.map(Text::to_text),
+        version_id: findings.version_id.map(Text::to_text),
+        last_updated: findings.last_updated.map(Text::to_text),
+    }
+}

@@ -1,0 +1,336 @@
+//! JSON's tokens, strictly: a cursor over bytes that are known to be UTF-8. It allocates nothing, and its
+//! recursion is bounded.
+
+use super::primitive::{STRING_LIMIT, is_json_number};
+
+/// Why a walk over the bytes ends before their end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Halt {
+    /// No JSON from here on.
+    Syntax { at: usize, text: &'static str },
+    /// Nested beyond the bound.
+    TooDeep { at: usize },
+    /// As many issues as are reported.
+    Enough,
+}
+
+/// A string as it stands between its quotes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Text<'a> {
+    pub(super) raw: &'a [u8],
+    pub(super) escaped: bool,
+    /// An escape names a control character other than tab, line feed and carriage return.
+    pub(super) control: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Cursor<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) at: usize,
+}
+
+fn syntax<T>(at: usize, text: &'static str) -> Result<T, Halt> {
+    Err(Halt::Syntax { at, text })
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Cursor { bytes, at: 0 }
+    }
+
+    /// The byte here; 0, which no JSON has outside of strings, at the end.
+    #[inline]
+    pub(super) fn peek(&self) -> u8 {
+        self.bytes.get(self.at).copied().unwrap_or(0)
+    }
+
+    #[inline]
+    pub(super) fn white_space(&mut self) {
+        while matches!(self.peek(), b' ' | b'\n' | b'\r' | b'\t') {
+            self.at += 1;
+        }
+    }
+
+    pub(super) fn end(&mut self) -> Result<(), Halt> {
+        self.white_space();
+        match self.at == self.bytes.len() {
+            true => Ok(()),
+            false => syntax(self.at, "bytes after the end of the resource"),
+        }
+    }
+
+    /// An object's key, up to the first byte of its value.
+    #[inline]
+    pub(super) fn key(&mut self) -> Result<Text<'a>, Halt> {
+        if self.peek() != b'"' {
+            return syntax(self.at, "expected the name of an element, in double quotes");
+        }
+        let key = self.string()?;
+        self.white_space();
+        if self.peek() != b':' {
+            return syntax(self.at, "expected `:` after the name of an element");
+        }
+        self.at += 1;
+        self.white_space();
+        Ok(key)
+    }
+
+    /// After a member: whether another follows; then the cursor stands on it.
+    #[inline]
+    pub(super) fn next_member(&mut self) -> Result<bool, Halt> {
+        self.more(b'}', "expected `,` or `}`")
+    }
+
+    #[inline]
+    pub(super) fn next_item(&mut self) -> Result<bool, Halt> {
+        self.more(b']', "expected `,` or `]`")
+    }
+
+    #[inline]
+    fn more(&mut self, close: u8, text: &'static str) -> Result<bool, Halt> {
+        self.white_space();
+        match self.peek() {
+            b',' => {
+                self.at += 1;
+                self.white_space();
+                Ok(true)
+            }
+            c if c == close => {
+                self.at += 1;
+                Ok(false)
+            }
+            _ if self.at >= self.bytes.len() => syntax(self.at, "the document ends early"),
+            _ => syntax(self.at, text),
+        }
+    }
+
+    /// The string whose opening quote is here. Escapes are checked, not resolved.
+    #[inline]
+    pub(super) fn string(&mut self) -> Result<Text<'a>, Halt> {
+        self.at += 1;
+        let start = self.at;
+        let (mut escaped, mut control) = (false, false);
+        loop {
+            self.at += plain_bytes(&self.bytes[self.at.min(self.bytes.len())..]);
+            match self.bytes.get(self.at) {
+                Some(b'"') => {
+                    let raw = &self.bytes[start..self.at];
+                    self.at += 1;
+                    return Ok(Text { raw, escaped, control });
+                }
+                Some(b'\\') => {
+                    escaped = true;
+                    control |= self.escape()?;
+                }
+                Some(_) => return syntax(self.at, "a control character in a string"),
+                None => return syntax(self.at, "the document ends inside a string"),
+            }
+        }
+    }
+
+    /// Steps over an escape; true where it names a control character that R4 forbids.
+    fn escape(&mut self) -> Result<bool, Halt> {
+        let at = self.at;
+        let unit = |at: usize| match self.bytes.get(at..at + 6) {
+            Some([b'\\', b'u', hex @ ..]) => hex
+                .iter()
+                .try_fold(0u32, |unit, digit| char::from(*digit).to_digit(16).map(|digit| unit << 4 | digit)),
+            _ => None,
+        };
+        match self.bytes.get(at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'n' | b'r' | b't') => self.at += 2,
+            Some(b'b' | b'f') => {
+                self.at += 2;
+                return Ok(true);
+            }
+            Some(b'u') => match unit(at) {
+                Some(0xD800..=0xDBFF) if matches!(unit(at + 6), Some(0xDC00..=0xDFFF)) => self.at += 12,
+                Some(0xD800..=0xDFFF) => return syntax(at, "an unpaired surrogate in a string"),
+                Some(unit) => {
+                    self.at += 6;
+                    return Ok(unit < 0x20 && !matches!(unit, 0x09 | 0x0A | 0x0D));
+                }
+                None => return syntax(at, "`\\u` wants four hexadecimal digits"),
+            },
+            _ => return syntax(at, "no such escape in JSON"),
+        }
+        Ok(false)
+    }
+
+    /// The bytes of what looks like a number here.
+    #[inline]
+    pub(super) fn number(&mut self) -> &'a [u8] {
+        let start = self.at;
+        while matches!(self.peek(), b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E') {
+            self.at += 1;
+        }
+        &self.bytes[start..self.at]
+    }
+
+    #[inline]
+    pub(super) fn literal(&mut self, word: &[u8]) -> bool {
+        let here = self.bytes[self.at..].starts_with(word);
+        if here {
+            self.at += word.len();
+        }
+        here
+    }
+
+    /// Steps over a value of any shape, which has to be JSON all the same. `depth` is how many more levels of
+    /// objects and arrays are allowed.
+    pub(super) fn skip(&mut self, depth: u32) -> Result<(), Halt> {
+        let at = self.at;
+        match self.peek() {
+            b'"' => self.string().map(drop),
+            b'{' | b'[' if depth == 0 => Err(Halt::TooDeep { at }),
+            b'{' => {
+                if !self.open(b'}') {
+                    return Ok(());
+                }
+                loop {
+                    self.key()?;
+                    self.skip(depth - 1)?;
+                    if !self.next_member()? {
+                        return Ok(());
+                    }
+                }
+            }
+            b'[' => {
+                if !self.open(b']') {
+                    return Ok(());
+                }
+                loop {
+                    self.skip(depth - 1)?;
+                    if !self.next_item()? {
+                        return Ok(());
+                    }
+                }
+            }
+            b'-' | b'0'..=b'9' if is_json_number(self.number()) => Ok(()),
+            b'-' | b'0'..=b'9' => syntax(at, "not a JSON number"),
+            _ if self.literal(b"true") || self.literal(b"false") || self.literal(b"null") => Ok(()),
+            0 if at >= self.bytes.len() => syntax(at, "the document ends early"),
+            _ => syntax(at, "not a JSON value"),
+        }
+    }
+
+    /// Steps into an object or array; false where it is empty, then the cursor stands behind it.
+    #[inline]
+    pub(super) fn open(&mut self, close: u8) -> bool {
+        self.at += 1;
+        self.white_space();
+        let empty = self.peek() == close;
+        self.at += usize::from(empty);
+        !empty
+    }
+
+    /// The `resourceType` of the object that opens here: as a rule its first key, else looked for. The cursor
+    /// stays.
+    pub(super) fn resource_type(&self, depth: u32) -> Result<Option<Text<'a>>, Halt> {
+        let mut ahead = self.clone();
+        if !ahead.open(b'}') {
+            return Ok(None);
+        }
+        loop {
+            if ahead.key()?.is("resourceType") {
+                return if ahead.peek() == b'"' { ahead.string().map(Some) } else { Ok(None) };
+            }
+            ahead.skip(depth)?;
+            if !ahead.next_member()? {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+impl Text<'_> {
+    /// Whether this is `word`, escaped or not.
+    #[inline]
+    pub(super) fn is(&self, word: &str) -> bool {
+        self.raw == word.as_bytes() || (self.escaped && self.to_text() == word)
+    }
+
+    /// With the escapes resolved.
+    pub(super) fn to_text(self) -> String {
+        let mut text = Vec::with_capacity(self.raw.len());
+        self.unescape_into(&mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    /// Resolves the escapes, which `Cursor::string` has checked.
+    pub(super) fn unescape_into(&self, text: &mut Vec<u8>) {
+        text.clear();
+        let mut rest = self.raw;
+        while let Some(at) = rest.iter().position(|c| *c == b'\\') {
+            text.extend_from_slice(&rest[..at]);
+            let length = match rest[at + 1] {
+                b'u' => {
+                    let (character, length) = unicode_escape(&rest[at..]);
+                    text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                    length
+                }
+                c => {
+                    text.push(match c {
+                        b'n' => b'\n',
+                        b'r' => b'\r',
+                        b't' => b'\t',
+                        b'b' => 0x08,
+                        b'f' => 0x0C,
+                        c => c,
+                    });
+                    2
+                }
+            };
+            rest = &rest[at + length..];
+        }
+        text.extend_from_slice(rest);
+    }
+
+    /// R4 bounds strings by characters; bytes as written are an upper bound that nearly always settles it.
+    pub(super) fn longer_than_allowed(&self) -> bool {
+        self.raw.len() > STRING_LIMIT && self.to_text().chars().count() > STRING_LIMIT
+    }
+
+    /// Nothing but white space.
+    #[inline]
+    pub(super) fn is_blank(&self) -> bool {
+        match self.raw.first() {
+            Some(c) if *c > b' ' && *c != b'\\' => false,
+            _ if self.escaped => self.to_text().bytes().all(|c| c.is_ascii_whitespace()),
+            _ => self.raw.iter().all(u8::is_ascii_whitespace),
+        }
+    }
+}
+
+/// How many bytes from the start need no look: neither quote, backslash nor control character. Eight at a time.
+#[inline]
+fn plain_bytes(bytes: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let zero_byte = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    let mut at = 0;
+    while let Some(chunk) = bytes[at..].first_chunk::<8>() {
+        let word = u64::from_le_bytes(*chunk);
+        let below_space = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
+        let special = zero_byte(word ^ (ONES * 0x22)) | zero_byte(word ^ (ONES * 0x5C)) | below_space;
+        if special != 0 {
+            return at + special.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    at + bytes[at..].iter().take_while(|c| **c >= 0x20 && **c != b'"' && **c != b'\\').count()
+}
+
+/// The character of a checked `\uXXXX` or pair of them, and how many bytes it takes.
+fn unicode_escape(escape: &[u8]) -> (char, usize) {
+    let unit = |at: usize| {
+        escape[at + 2..at + 6].iter().fold(0, |unit, c| unit << 4 | char::from(*c).to_digit(16).unwrap_or(0))
+    };
+    match unit(0) {
+        high @ 0xD800..=0xDBFF => {
+            let code = 0x1_0000 + ((high - 0xD800) << 10) + (unit(6).wrapping_sub(0xDC00) & 0x3FF);
+            (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), 12)
+        }
+        unit => (char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER), 6),
+    }
+}
