@@ -1,0 +1,74 @@
+//! OperationOutcome as JSON.
+
+use serde::Serialize;
+
+use super::Row;
+use crate::verdict::{Issue, Verdict};
+
+/// More would only be noise; HealthLake names hundreds.
+const MOST_ISSUES: usize = 20;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct OperationOutcome<'a> {
+    resource_type: &'static str,
+    issue: Vec<OutcomeIssue<'a>>,
+}
+
+#[derive(Serialize)]
+struct OutcomeIssue<'a> {
+    severity: &'static str,
+    code: &'a str,
+    details: Details,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    diagnostics: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expression: Option<[&'a str; 1]>,
+}
+
+#[derive(Serialize)]
+struct Details {
+    coding: [Coding; 1],
+}
+
+#[derive(Serialize)]
+struct Coding {
+    system: &'static str,
+    code: &'static str,
+}
+
+/// The verdict's own name goes with each issue, so that scripts need not read prose.
+const SYSTEM: &str = "urn:lakehook:verdict";
+
+pub(super) fn outcome<'a>(verdict: &'a Verdict, row: &'a Row) -> OperationOutcome<'a> {
+    let details = || Details { coding: [Coding { system: SYSTEM, code: verdict.name() }] };
+    let issues: &[Issue] = match verdict {
+        Verdict::RefusedByHealthLake(issues) | Verdict::Invalid { issues, .. } => issues,
+        _ => &[],
+    };
+    let mut issue: Vec<_> = issues
+        .iter()
+        .take(MOST_ISSUES)
+        .map(|issue| OutcomeIssue {
+            severity: issue.severity.as_str(),
+            code: &issue.code,
+            details: details(),
+            diagnostics: &issue.diagnostics,
+            expression: issue.expression.as_deref().map(|expression| [expression]),
+        })
+        .collect();
+    if issue.is_empty() {
+        issue.push(OutcomeIssue {
+            severity: row.severity.as_str(),
+            code: row.code,
+            details: details(),
+            diagnostics: row.text,
+            expression: None,
+        });
+    }
+    OperationOutcome { resource_type: "OperationOutcome", issue }
+}
+
+pub(super) fn json(verdict: &Verdict, row: &Row) -> String {
+    serde_json::to_string(&outcome(verdict, row)).expect("strings always serialize")
+}

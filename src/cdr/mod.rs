@@ -1,0 +1,92 @@
+//! The CDR as a server that can be asked: for what only it can tell.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderValue;
+use http::header::{ACCEPT, AUTHORIZATION};
+use tokio::time::{Instant, timeout_at};
+
+use crate::delivery::Key;
+use crate::healthlake::{Trust, is_loopback};
+
+/// A FHIR base URL and how to authenticate there.
+pub struct Cdr {
+    base: String,
+    client: reqwest::Client,
+    authorization: Option<HeaderValue>,
+    /// Larger resources are not read (bytes).
+    limit: usize,
+}
+
+/// What the CDR has now.
+#[derive(Debug)]
+pub enum Current {
+    Resource(Bytes),
+    /// 404 or 410: it is not there, or not any more.
+    Gone,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CdrError {
+    #[error("the CDR answered {0}")]
+    Status(u16),
+    #[error("the CDR could not be reached")]
+    Unreachable,
+    #[error("the CDR did not answer before the deadline")]
+    Deadline,
+    #[error("the CDR's resource is larger than the limit")]
+    TooLarge,
+}
+
+impl Cdr {
+    /// `base` is the FHIR base URL; `authorization` the whole header value.
+    pub fn new(
+        base: &reqwest::Url,
+        authorization: Option<HeaderValue>,
+        limit: usize,
+        trust: &Trust,
+    ) -> Result<Self, reqwest::Error> {
+        let mut builder = reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(2))
+            .redirect(reqwest::redirect::Policy::none());
+        if base.host_str().is_some_and(is_loopback) {
+            builder = builder.no_proxy();
+        }
+        Ok(Self {
+            base: base.as_str().trim_end_matches('/').to_owned(),
+            client: trust.apply(builder)?.build()?,
+            authorization,
+            limit,
+        })
+    }
+
+    pub async fn read(&self, key: &Key, deadline: Instant) -> Result<Current, CdrError> {
+        let read = async {
+            let url = format!("{}/{}/{}", self.base, key.resource_type(), key.id());
+            let mut request = self.client.get(url).header(ACCEPT, "application/fhir+json");
+            if let Some(authorization) = &self.authorization {
+                request = request.header(AUTHORIZATION, authorization.clone());
+            }
+            let mut response = request.send().await.map_err(|_| CdrError::Unreachable)?;
+            match response.status().as_u16() {
+                200 => {}
+                404 | 410 => return Ok(Current::Gone),
+                status => return Err(CdrError::Status(status)),
+            }
+            let mut body = Vec::new();
+            while let Some(chunk) = response.chunk().await.map_err(|_| CdrError::Unreachable)? {
+                if body.len() + chunk.len() > self.limit {
+                    return Err(CdrError::TooLarge);
+                }
+                body.extend_from_slice(&chunk);
+            }
+            Ok(Current::Resource(body.into()))
+        };
+        let result = timeout_at(deadline, read).await.unwrap_or(Err(CdrError::Deadline));
+        if let Err(error) = &result {
+            tracing::warn!(%key, %error, "could not read the CDR");
+        }
+        result
+    }
+}

@@ -1,0 +1,258 @@
+//! PUT and DELETE at HealthLake, signed, within a deadline, with one inner retry where it can't do harm.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use tokio::time::{Instant, timeout_at};
+
+use super::credentials::{Clock, Held};
+use super::sign::add_signature;
+use super::{CouldNot, Endpoint, Manager, Meaning, Said, Trust};
+use crate::delivery::Key;
+
+/// An answer is read to this size (bytes); what lies behind decides nothing.
+const ANSWER_LIMIT: usize = 6 << 20;
+/// With less left of the deadline a second attempt would only be cut in its turn.
+const WORTH_A_RETRY: Duration = Duration::from_millis(100);
+
+const VALIDATION_LEVEL: HeaderName = HeaderName::from_static("x-amzn-healthlake-fhir-validation-level");
+
+/// HealthLake's own validation: header `x-amzn-healthlake-fhir-validation-level`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ValidationLevel {
+    Strict,
+    StructureOnly,
+    Minimal,
+}
+
+impl ValidationLevel {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::StructureOnly => "structure-only",
+            Self::Minimal => "minimal",
+        }
+    }
+}
+
+#[derive(Clone)]
+pub struct Options {
+    pub region: String,
+    /// Idle connections kept; as many as deliveries may be in flight.
+    pub pool: usize,
+    /// Below the upstream's own idle time.
+    pub pool_idle_timeout: Duration,
+    pub connect_timeout: Duration,
+    pub validation_level: Option<ValidationLevel>,
+    pub trust: Trust,
+}
+
+pub struct HealthLake {
+    endpoint: Endpoint,
+    client: reqwest::Client,
+    credentials: Arc<Manager>,
+    region: String,
+    headers: HeaderMap,
+    clock: Clock,
+    last: ArcSwapOption<LastAnswer>,
+}
+
+/// What HealthLake said last, for health checks.
+#[derive(Clone, Copy, Debug)]
+pub struct LastAnswer {
+    pub status: u16,
+    pub at: SystemTime,
+}
+
+/// The last answer, and what it took.
+#[derive(Debug)]
+pub struct Attempted {
+    pub result: Result<Said, CouldNot>,
+    pub attempts: u32,
+}
+
+impl HealthLake {
+    pub fn new(
+        endpoint: Endpoint,
+        credentials: Arc<Manager>,
+        clock: Clock,
+        options: Options,
+    ) -> Result<Self, reqwest::Error> {
+        let mut builder = reqwest::Client::builder()
+            // One request a connection: what the pool holds is then what may be in flight.
+            .http1_only()
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_max_idle_per_host(options.pool)
+            .pool_idle_timeout(options.pool_idle_timeout)
+            .connect_timeout(options.connect_timeout)
+            .tcp_nodelay(true);
+        if super::endpoint::is_loopback(endpoint.host()) {
+            builder = builder.no_proxy();
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/fhir+json"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("lakehook/", env!("CARGO_PKG_VERSION"))));
+        if let Some(level) = options.validation_level {
+            headers.insert(VALIDATION_LEVEL, HeaderValue::from_static(level.as_str()));
+        }
+        let client = options.trust.apply(builder)?.build()?;
+        Ok(Self { endpoint, client, credentials, region: options.region, headers, clock, last: ArcSwapOption::empty() })
+    }
+
+    pub fn endpoint(&self) -> &str {
+        self.endpoint.as_str()
+    }
+
+    pub fn has_credentials(&self) -> bool {
+        self.credentials.holds_valid()
+    }
+
+    pub fn credentials_expire(&self) -> Option<SystemTime> {
+        self.credentials.expires_at()
+    }
+
+    pub fn last_answer(&self) -> Option<LastAnswer> {
+        self.last.load().as_deref().copied()
+    }
+
+    /// Upserts the resource by its id; the bytes go out as they are.
+    pub async fn put(&self, key: &Key, json: &Bytes, deadline: Instant) -> Attempted {
+        self.write(Method::PUT, self.endpoint.resource(key), json, deadline).await
+    }
+
+    pub async fn delete(&self, key: &Key, deadline: Instant) -> Attempted {
+        self.write(Method::DELETE, self.endpoint.resource(key), &Bytes::new(), deadline).await
+    }
+
+    /// The CapabilityStatement: tells that the endpoint, the signature and the permissions are right.
+    pub async fn metadata(&self, deadline: Instant) -> (Attempted, Option<serde_json::Value>) {
+        let exchange = async {
+            let held = self.credentials.current().await.map_err(|_| CouldNot::Credentials)?;
+            self.exchange(&Method::GET, &self.endpoint.metadata(), &Bytes::new(), &held).await
+        };
+        let result = timeout_at(deadline, exchange).await.unwrap_or(Err(CouldNot::Deadline));
+        let statement = result.as_ref().ok().and_then(|(_, body)| serde_json::from_slice(body).ok());
+        (Attempted { result: result.map(|(said, _)| said), attempts: 1 }, statement)
+    }
+
+    /// A second attempt follows a cut (PUT and DELETE by id are idempotent: a stale pooled connection costs
+    /// nothing) and a refusal of the credentials (after one refresh). Never a third.
+    async fn write(&self, method: Method, url: String, body: &Bytes, deadline: Instant) -> Attempted {
+        let mut attempts = 0;
+        let attempt_all = async {
+            let held = self.credentials.current().await.map_err(|_| CouldNot::Credentials)?;
+            attempts = 1;
+            let first = self.exchange(&method, &url, body, &held).await.map(|(said, _)| said);
+            let held = match &first {
+                Err(CouldNot::Cut | CouldNot::Connect) if deadline - Instant::now() > WORTH_A_RETRY => held,
+                Ok(said) if said.meaning == Meaning::NotAuthorized => {
+                    match self.credentials.renewed(held.generation).await {
+                        Ok(renewed) => renewed,
+                        Err(_) => return first,
+                    }
+                }
+                _ => return first,
+            };
+            attempts = 2;
+            self.exchange(&method, &url, body, &held).await.map(|(said, _)| said)
+        };
+        let result = timeout_at(deadline, attempt_all).await.unwrap_or(Err(CouldNot::Deadline));
+        Attempted { result, attempts }
+    }
+
+    async fn exchange(
+        &self,
+        method: &Method,
+        url: &str,
+        body: &Bytes,
+        held: &Held,
+    ) -> Result<(Said, Bytes), CouldNot> {
+        let request = self.signed(method, url, body, held)?;
+        let started = Instant::now();
+        let result = self.send(method, request).await;
+        if let Ok((said, _)) = &result {
+            self.last.store(Some(Arc::new(LastAnswer { status: said.status.as_u16(), at: (self.clock)() })));
+        }
+        export_log(method, url, &result, body.len(), started);
+        result
+    }
+
+    fn signed(
+        &self,
+        method: &Method,
+        url: &str,
+        body: &Bytes,
+        held: &Held,
+    ) -> Result<reqwest::Request, CouldNot> {
+        let url = reqwest::Url::parse(url).map_err(|_| CouldNot::Sign)?;
+        let mut headers = self.headers.clone();
+        headers.insert(HOST, host(&url).ok_or(CouldNot::Sign)?);
+        if *method == Method::PUT {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/fhir+json"));
+        }
+        let time = (self.clock)();
+        add_signature(method, url.as_str(), &mut headers, body, &held.identity, &self.region, time)
+            .map_err(|_| CouldNot::Sign)?;
+        let mut request = reqwest::Request::new(method.clone(), url);
+        *request.headers_mut() = headers;
+        if *method == Method::PUT {
+            *request.body_mut() = Some(body.clone().into());
+        }
+        Ok(request)
+    }
+
+    async fn send(&self, method: &Method, request: reqwest::Request) -> Result<(Said, Bytes), CouldNot> {
+        let mut response = self.client.execute(request).await.map_err(|error| {
+            if error.is_connect() { CouldNot::Connect } else { CouldNot::Cut }
+        })?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|_| CouldNot::Cut)? {
+            if body.len() + chunk.len() > ANSWER_LIMIT {
+                break;
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok((Said::read(method, response.status(), response.headers(), &body), body.into()))
+    }
+}
+
+/// `host` as the client will send it: with a port only where the URL has one.
+fn host(url: &reqwest::Url) -> Option<HeaderValue> {
+    let host = url.host_str()?;
+    match url.port() {
+        Some(port) => HeaderValue::from_str(&format!("{host}:{port}")).ok(),
+        None => HeaderValue::from_str(host).ok(),
+    }
+}
+
+/// The export troubleshooting log: each exchange with HealthLake, nothing of a resource's content.
+fn export_log(
+    method: &Method,
+    url: &str,
+    result: &Result<(Said, Bytes), CouldNot>,
+    request_bytes: usize,
+    started: Instant,
+) {
+    let path = url.splitn(4, '/').nth(3).unwrap_or_default();
+    let milliseconds = started.elapsed().as_secs_f64() * 1e3;
+    match result {
+        Ok((said, body)) => tracing::debug!(
+            target: "lakehook::export",
+            %method, path, request_bytes, milliseconds,
+            status = said.status.as_u16(),
+            request_id = said.request_id,
+            exception = said.exception,
+            issue_codes = ?said.issue_codes,
+            etag = said.etag,
+            answer_bytes = body.len(),
+            "exchange"
+        ),
+        Err(error) => {
+            tracing::debug!(target: "lakehook::export", %method, path, request_bytes, milliseconds, %error, "exchange");
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! HealthLake as a client sees it: where it is, who we are to it, and what its answers mean. The only room
+//! that knows SigV4 and reqwest.
+
+mod client;
+mod credentials;
+mod endpoint;
+mod meaning;
+mod sign;
+mod sts;
+mod trust;
+
+pub use client::{Attempted, HealthLake, LastAnswer, Options, ValidationLevel};
+pub use credentials::{Clock, Credentials, CredentialsError, Manager};
+pub use endpoint::{Endpoint, EndpointError, is_loopback};
+pub use meaning::{CouldNot, Meaning, Said};
+pub use sts::{Identity, Resolved, Role, Source, SourceError};
+pub use trust::{Trust, TrustError};

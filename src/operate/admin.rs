@@ -1,0 +1,96 @@
+//! The admin address: metrics, health in detail, the log filter. Never on the delivery port.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use serde_json::json;
+
+use super::metrics::Now;
+use super::telemetry::LogControl;
+use crate::receive::App;
+
+#[derive(Clone)]
+pub struct Admin {
+    pub app: Arc<App>,
+    pub log: Option<LogControl>,
+}
+
+pub fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(detail))
+        .route("/readyz", get(detail))
+        .route("/livez", get(async || StatusCode::OK))
+        .route("/log", get(log).put(set_log))
+        .with_state(admin)
+}
+
+async fn metrics(State(admin): State<Admin>) -> Response {
+    let app = &admin.app;
+    let expires = app.forward.healthlake.credentials_expire();
+    let text = app.metrics.text(Now {
+        in_flight: app.admission.in_flight(),
+        bytes_in_flight: app.admission.bytes_in_flight(),
+        remembered: app.forward.order.len(),
+        credentials_expire: expires.map_or(0.0, seconds),
+    });
+    ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+}
+
+async fn detail(State(admin): State<Admin>) -> Response {
+    let app = &admin.app;
+    let healthlake = &app.forward.healthlake;
+    let running = app.lifecycle.is_running();
+    let ready = running && healthlake.has_credentials();
+    let last = healthlake.last_answer();
+    let body = json!({
+        "ready": ready,
+        "draining": !running,
+        "credentials": {
+            "valid": healthlake.has_credentials(),
+            "expire": healthlake.credentials_expire().map(timestamp),
+        },
+        "healthlake": {
+            "endpoint": healthlake.endpoint(),
+            "lastAnswer": last.map(|last| json!({ "status": last.status, "at": timestamp(last.at) })),
+        },
+        "deliveriesInFlight": app.admission.in_flight(),
+        "bytesInFlight": app.admission.bytes_in_flight(),
+        "resourcesRemembered": app.forward.order.len(),
+    });
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(body)).into_response()
+}
+
+async fn log(State(admin): State<Admin>) -> Response {
+    match &admin.log {
+        Some(log) => log.current().into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+/// The body is the new filter, as in `info,lakehook::export=debug`.
+async fn set_log(State(admin): State<Admin>, filter: String) -> Response {
+    let Some(log) = &admin.log else { return StatusCode::NOT_FOUND.into_response() };
+    match log.set(filter.trim()) {
+        Ok(()) => {
+            tracing::info!(filter = log.current(), "log filter changed");
+            log.current().into_response()
+        }
+        Err(error) => (StatusCode::BAD_REQUEST, error.to_string()).into_response(),
+    }
+}
+
+fn seconds(at: SystemTime) -> f64 {
+    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+fn timestamp(at: SystemTime) -> Option<String> {
+    jiff::Timestamp::try_from(at).ok().map(|at| at.to_string())
+}

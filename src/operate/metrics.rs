@@ -1,0 +1,166 @@
+//! Metrics in Prometheus text. Every name and unit stands here.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::delivery::is_resource_type;
+use crate::forward::Report;
+use crate::verdict::Verdict;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Delivered {
+    verdict: &'static str,
+    resource_type: String,
+    interaction: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Rejected {
+    verdict: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Stage {
+    stage: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Upstream {
+    status: String,
+}
+
+/// A sender could invent types; those behind this number share a label.
+const MOST_TYPES: usize = 256;
+
+pub struct Metrics {
+    registry: Registry,
+    deliveries: Family<Delivered, Counter>,
+    rejected: Family<Rejected, Counter>,
+    stages: Family<Stage, Histogram>,
+    upstream: Family<Upstream, Counter>,
+    attempts: Counter,
+    bytes: Counter,
+    in_flight: Gauge,
+    bytes_in_flight: Gauge,
+    remembered: Gauge,
+    credentials_expire: Gauge<f64, std::sync::atomic::AtomicU64>,
+    types: std::sync::Mutex<std::collections::HashSet<String>>,
+}
+
+/// What is only known when it is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    pub in_flight: usize,
+    pub bytes_in_flight: usize,
+    pub remembered: usize,
+    /// Seconds since the epoch; 0 where the credentials don't expire or there are none
+    pub credentials_expire: f64,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        // From a tenth of a millisecond to beyond the longest deadline that makes sense.
+        let buckets =
+            || Histogram::new([0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]);
+        let mut metrics = Self {
+            registry: Registry::with_prefix("lakehook"),
+            deliveries: Family::default(),
+            rejected: Family::default(),
+            stages: Family::new_with_constructor(buckets),
+            upstream: Family::default(),
+            attempts: Counter::default(),
+            bytes: Counter::default(),
+            in_flight: Gauge::default(),
+            bytes_in_flight: Gauge::default(),
+            remembered: Gauge::default(),
+            credentials_expire: Gauge::default(),
+            types: Default::default(),
+        };
+        metrics.register();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("deliveries", "Deliveries by verdict, type and interaction", self.deliveries.clone());
+        registry.register("rejected", "Requests that did not become a delivery", self.rejected.clone());
+        registry.register_with_unit(
+            "delivery_stage",
+            "Time spent by stage: validate, wait (for the same resource), healthlake",
+            Unit::Seconds,
+            self.stages.clone(),
+        );
+        registry.register("healthlake_answers", "Answers of HealthLake by status", self.upstream.clone());
+        registry.register("healthlake_attempts", "Requests sent to HealthLake", self.attempts.clone());
+        registry.register_with_unit("forwarded", "JSON forwarded", Unit::Bytes, self.bytes.clone());
+        registry.register("in_flight", "Deliveries in flight", self.in_flight.clone());
+        registry.register_with_unit(
+            "in_flight_body",
+            "Bytes reserved by deliveries in flight",
+            Unit::Bytes,
+            self.bytes_in_flight.clone(),
+        );
+        registry.register("remembered", "Resources in the order memory", self.remembered.clone());
+        registry.register_with_unit(
+            "credentials_expire_timestamp",
+            "When the AWS credentials expire, since the epoch; 0 if they do not",
+            Unit::Seconds,
+            self.credentials_expire.clone(),
+        );
+    }
+
+    pub fn delivered(&self, report: &Report) {
+        let labels = Delivered {
+            verdict: report.verdict.name(),
+            resource_type: self.resource_type(report.key.as_ref().map(|key| key.resource_type())),
+            interaction: report.interaction,
+        };
+        self.deliveries.get_or_create(&labels).inc();
+        let stages = &report.stages;
+        for (stage, took) in
+            [("validate", stages.validate), ("wait", stages.wait), ("healthlake", stages.healthlake)]
+        {
+            self.stages.get_or_create(&Stage { stage }).observe(took.as_secs_f64());
+        }
+        self.attempts.inc_by(report.attempts.into());
+        self.bytes.inc_by(report.bytes as u64);
+        let status = match (&report.said, &report.could_not) {
+            (Some(said), _) => said.status.as_str().to_owned(),
+            (None, Some(_)) => "none".to_owned(),
+            (None, None) => return,
+        };
+        self.upstream.get_or_create(&Upstream { status }).inc();
+    }
+
+    pub fn rejected(&self, verdict: &Verdict) {
+        self.rejected.get_or_create(&Rejected { verdict: verdict.name() }).inc();
+    }
+
+    pub fn text(&self, now: Now) -> String {
+        let whole = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.in_flight.set(whole(now.in_flight));
+        self.bytes_in_flight.set(whole(now.bytes_in_flight));
+        self.remembered.set(whole(now.remembered));
+        self.credentials_expire.set(now.credentials_expire);
+        let mut text = String::new();
+        // Writing into a String does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+
+    fn resource_type(&self, name: Option<&str>) -> String {
+        let Some(name) = name.filter(|name| is_resource_type(name)) else { return "none".to_owned() };
+        let mut types = self.types.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if types.contains(name) || (types.len() < MOST_TYPES && types.insert(name.to_owned())) {
+            return name.to_owned();
+        }
+        "other".to_owned()
+    }
+}

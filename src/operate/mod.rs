@@ -1,0 +1,13 @@
+//! What operators see: health, metrics, logs, and how the process starts and ends.
+
+pub mod admin;
+pub mod delivery_log;
+pub mod health;
+mod lifecycle;
+mod metrics;
+pub mod telemetry;
+mod watch;
+
+pub use lifecycle::{Lifecycle, Signal, signals};
+pub use metrics::Metrics;
+pub use watch::watch_files;

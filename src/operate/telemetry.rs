@@ -1,0 +1,64 @@
+//! Logs: JSON or pretty, on stderr; the filter can be changed at run time.
+
+use std::io::IsTerminal;
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry, fmt};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    Pretty,
+    Json,
+}
+
+/// Changes the filter while the process runs.
+#[derive(Clone)]
+pub struct LogControl {
+    handle: reload::Handle<EnvFilter, Registry>,
+}
+
+/// A filter that can't be parsed, in the parser's words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}; a filter is a level, or target=level, comma-separated: info,lakehook::export=debug")]
+pub struct FilterError(String);
+
+/// Sets the process's logger. `filter`: as in `info,lakehook::export=debug`.
+pub fn start(filter: &str, format: Option<LogFormat>) -> Result<LogControl, FilterError> {
+    let (layer, handle) = reload::Layer::new(parse(filter)?);
+    let format = format.unwrap_or(match std::io::stderr().is_terminal() {
+        true => LogFormat::Pretty,
+        false => LogFormat::Json,
+    });
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
+        LogFormat::Pretty => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).boxed(),
+    };
+    // An HTTP library's trace shows headers, and some an AWS library's whole requests: of others' crates
+    // nothing below INFO is ever written, whatever the filter says.
+    let ours = filter_fn(|metadata| {
+        metadata.target().starts_with("lakehook") || *metadata.level() <= LevelFilter::INFO
+    });
+    let registry = tracing_subscriber::registry().with(lines.with_filter(layer.and(ours)));
+    registry.try_init().map_err(|error| FilterError(error.to_string()))?;
+    Ok(LogControl { handle })
+}
+
+fn parse(filter: &str) -> Result<EnvFilter, FilterError> {
+    EnvFilter::builder().parse(filter).map_err(|error| FilterError(error.to_string()))
+}
+
+impl LogControl {
+    pub fn set(&self, filter: &str) -> Result<(), FilterError> {
+        let filter = parse(filter)?;
+        self.handle.reload(filter).map_err(|error| FilterError(error.to_string()))
+    }
+
+    pub fn current(&self) -> String {
+        self.handle.with_current(|filter| filter.to_string()).unwrap_or_default()
+    }
+}

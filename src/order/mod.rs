@@ -1,0 +1,8 @@
+//! For one resource the mirror may lag; it may not go back. Deliveries of one resource are forwarded one
+//! after the other, and one that is older than what was forwarded is not sent.
+
+mod memory;
+mod version;
+
+pub use memory::{Claim, Memory};
+pub use version::{State, is_superseded};

@@ -1,0 +1,116 @@
+//! The body: bounded in size and in time, gunzipped within the same bounds.
+
+use std::io::Read;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::time::{Instant, timeout_at};
+
+use crate::verdict::{BadRequest, Verdict};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    Identity,
+    Gzip,
+}
+
+pub fn encoding(headers: &HeaderMap) -> Result<Encoding, Verdict> {
+    let unsupported = Verdict::UnsupportedMediaType("of content encodings only gzip is read");
+    let mut values = headers.get_all(CONTENT_ENCODING).iter();
+    let Some(value) = values.next() else { return Ok(Encoding::Identity) };
+    if values.next().is_some() {
+        return Err(unsupported);
+    }
+    match value.to_str().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+        "identity" | "" => Ok(Encoding::Identity),
+        "gzip" | "x-gzip" => Ok(Encoding::Gzip),
+        _ => Err(unsupported),
+    }
+}
+
+/// What a delivery may come to hold in memory (bytes), as far as its head tells.
+pub fn expected_bytes(headers: &HeaderMap, encoding: Encoding, chunked: bool, limit: usize) -> Result<usize, Verdict> {
+    let stated = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse::<usize>().ok());
+    match stated {
+        Some(length) if length > limit => Err(Verdict::TooLarge { limit: Some(limit) }),
+        Some(length) if encoding == Encoding::Identity => Ok(length),
+        None if !chunked => Ok(0),
+        _ => Ok(limit),
+    }
+}
+
+pub async fn read(body: Body, limit: usize, until: Instant) -> Result<Bytes, Verdict> {
+    match timeout_at(until, Limited::new(body, limit).collect()).await {
+        Err(_) => Err(Verdict::BodyTooSlow),
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Verdict::TooLarge { limit: Some(limit) }),
+        Ok(Err(_)) => Err(Verdict::BadRequest(BadRequest::BodyCut)),
+    }
+}
+
+/// A bomb is stopped at the limit, whatever it would become.
+pub async fn gunzip(compressed: Bytes, limit: usize) -> Result<Bytes, Verdict> {
+    let inflate = move || {
+        let mut bytes = Vec::new();
+        let within = limit as u64 + 1;
+        match MultiGzDecoder::new(&compressed[..]).take(within).read_to_end(&mut bytes) {
+            Ok(_) if bytes.len() > limit => Err(Verdict::TooLarge { limit: Some(limit) }),
+            Ok(_) => Ok(Bytes::from(bytes)),
+            Err(_) => Err(Verdict::BadRequest(BadRequest::NotGzip)),
+        }
+    };
+    tokio::task::spawn_blocking(inflate).await.unwrap_or(Err(Verdict::Internal))
+}
+
+/// How long a body may take to arrive.
+pub fn body_deadline(arrived: Instant, body_timeout: Duration, deadline: Instant) -> Instant {
+    (arrived + body_timeout).min(deadline)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Bytes {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap().into()
+    }
+
+    #[tokio::test]
+    async fn gzip_is_read_within_the_limit() {
+        assert_eq!(gunzip(gzip(b"{}"), 2).await.unwrap(), "{}");
+        let bomb = gzip(&vec![b' '; 10 << 20]);
+        assert!(bomb.len() < 20_000);
+        assert_eq!(gunzip(bomb, 1 << 20).await, Err(Verdict::TooLarge { limit: Some(1 << 20) }));
+        let not = Verdict::BadRequest(BadRequest::NotGzip);
+        assert_eq!(gunzip(Bytes::from_static(b"{}"), 100).await, Err(not.clone()));
+        let cut = gzip(b"{\"resourceType\":\"Patient\"}");
+        assert_eq!(gunzip(cut.slice(..cut.len() - 4), 100).await, Err(not));
+    }
+
+    #[test]
+    fn other_encodings_are_415() {
+        let of = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_ENCODING, value.parse().unwrap());
+            encoding(&headers)
+        };
+        assert_eq!(of("GZIP"), Ok(Encoding::Gzip));
+        assert_eq!(of("identity"), Ok(Encoding::Identity));
+        for other in ["br", "deflate", "gzip, gzip", "zstd"] {
+            assert!(matches!(of(other), Err(Verdict::UnsupportedMediaType(_))), "{other}");
+        }
+    }
+}

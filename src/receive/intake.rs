@@ -1,0 +1,118 @@
+//! The extractor: authenticates, bounds and parses a request; handlers never see a raw one.
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequest, Request};
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use http_body::Body as _;
+use tokio::time::Instant;
+
+use super::admission::Admitted;
+use super::body::{self, Encoding};
+use super::bundle::Item;
+use super::callers::Caller;
+use super::listen::Peer;
+use super::media::media;
+use super::path::{Target, target};
+use super::router::App;
+use super::shape::{self, Content};
+use crate::answer::BundleAnswer;
+use crate::delivery::{Delivery, Key};
+use crate::verdict::{BadRequest, Verdict};
+
+/// A request that was understood, and its place among those in flight.
+pub struct Intake {
+    pub notification: Notification,
+    pub deadline: Instant,
+    pub admitted: Admitted,
+}
+
+pub enum Notification {
+    One(Delivery),
+    Bundle(BundleAnswer, Vec<Item>),
+}
+
+/// When the head of the request had arrived: its deadline counts from here.
+#[derive(Clone, Copy)]
+pub struct Arrived(pub Instant);
+
+const DELETED_RESOURCE: &str = "x-medplum-deleted-resource";
+
+impl FromRequest<Arc<App>> for Intake {
+    type Rejection = Verdict;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Verdict> {
+        let arrived = request.extensions().get::<Arrived>().map_or_else(Instant::now, |arrived| arrived.0);
+        let certificate = request.extensions().get::<Peer>().is_some_and(|peer| peer.certificate);
+        let (parts, body) = request.into_parts();
+        let caller = app.callers.head(&parts.headers, certificate);
+        if caller == Caller::Unknown {
+            return Err(Verdict::Unauthenticated);
+        }
+        let rest = parts.uri.path().strip_prefix(&*app.base_path).ok_or(Verdict::NotFound)?;
+        let target = read_target(&parts.method, rest, parts.uri.query())?;
+        let encoding = body::encoding(&parts.headers)?;
+        let limit = app.limits.max_body;
+        let chunked = !body.is_end_stream() && body.size_hint().exact().is_none();
+        let expected = body::expected_bytes(&parts.headers, encoding, chunked, limit)?;
+        let admitted = app.admission.admit(expected)?;
+
+        let deadline = arrived + app.limits.deadline;
+        let until = body::body_deadline(arrived, app.limits.body_timeout, deadline);
+        let raw = body::read(body, limit, until).await?;
+        if caller == Caller::Signs && !app.callers.signed(&parts.headers, &raw) {
+            return Err(Verdict::Unauthenticated);
+        }
+        let bytes = match encoding {
+            Encoding::Identity => raw,
+            Encoding::Gzip => body::gunzip(raw, limit).await?,
+        };
+        let notification = read(app, &parts.method, target, &parts.headers, bytes)?;
+        Ok(Self { notification, deadline, admitted })
+    }
+}
+
+/// The URL has to be right before anything of the body is read.
+fn read_target(method: &Method, rest: &str, query: Option<&str>) -> Result<Target, Verdict> {
+    // With a query in channel.endpoint a sender's path lands in it: that is what to say of such a request.
+    if query.is_some() && (*method != Method::POST || query.is_some_and(|query| query.contains('/'))) {
+        return Err(Verdict::BadRequest(BadRequest::QueryInEndpoint));
+    }
+    let target = target(rest)?;
+    match (&target, method.as_str()) {
+        (Target::Base | Target::Type(_), "POST") | (Target::Resource(_), "PUT" | "DELETE") => Ok(target),
+        _ => Err(Verdict::MethodNotAllowed { allow: target.allow() }),
+    }
+}
+
+fn read(
+    app: &App,
+    method: &Method,
+    target: Target,
+    headers: &HeaderMap,
+    bytes: Bytes,
+) -> Result<Notification, Verdict> {
+    let key = match target {
+        Target::Resource(key) => key,
+        target => return read_post(app, &target, headers, bytes),
+    };
+    if *method == Method::DELETE {
+        return Ok(Notification::One(Delivery::Delete { key }));
+    }
+    let (media, content_type) = media(headers)?;
+    let content = Content { media, content_type, bytes };
+    shape::put(key, content, &app.forward.validator).map(Notification::One)
+}
+
+fn read_post(app: &App, target: &Target, headers: &HeaderMap, bytes: Bytes) -> Result<Notification, Verdict> {
+    if let Some(deleted) = headers.get(DELETED_RESOURCE) {
+        let bad = Verdict::BadRequest(BadRequest::BadDeletedResource);
+        let key = deleted.to_str().ok().and_then(|text| Key::parse(text.trim()).ok()).ok_or(bad.clone())?;
+        // Medplum's body is `{}` then: anything more is not its delete.
+        let empty = bytes.iter().all(|b| b.is_ascii_whitespace() || matches!(b, b'{' | b'}'));
+        return if empty { Ok(Notification::One(Delivery::Delete { key })) } else { Err(bad) };
+    }
+    let (media, content_type) = media(headers)?;
+    shape::post(target, Content { media, content_type, bytes }, &app.forward.validator)
+}

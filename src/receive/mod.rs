@@ -1,0 +1,22 @@
+//! Deliveries in: HTTP, authentication and the senders' shapes become a `Delivery`. Knows axum, not HealthLake.
+
+mod admission;
+mod body;
+mod bundle;
+mod callers;
+mod intake;
+mod listen;
+mod media;
+mod path;
+mod router;
+mod shape;
+mod slow_head;
+mod tls;
+
+pub use admission::Admission;
+pub use callers::{Callers, Secrets, SecretsError, Sources};
+pub use intake::{Intake, Notification};
+pub use listen::{Listening, serve};
+pub use media::media_name;
+pub use router::{App, Limits, router};
+pub use tls::{Files, Tls, TlsError};
