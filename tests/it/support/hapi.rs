@@ -30,7 +30,7 @@ impl Hapi {
         let mut command = Command::new(repository().join("tests/hapi/run-hapi"));
         command.arg(port.to_string()).arg("-Dhapi.stopWithStdin=true").args(options);
         let mut process = Process::start(&format!("hapi-{port}"), command);
-        // 40 s on an idle machine of 2 cores; the rest is for a busy one, or for a build that nobody prepared.
+        // 9 to 15 s on 2 idle cores; the rest is for busy ones, or for a build that nobody prepared.
         process
             .ready_within(Duration::from_secs(240), async |log| {
                 fs::read_to_string(log).unwrap().lines().any(|line| line.starts_with("READY "))
