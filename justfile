@@ -1,0 +1,23 @@
+# The tasks by name; https://just.systems, or read and type them.
+
+# Receiver and sandbox on loopback
+run *args:
+    cargo run -- serve --sandbox {{args}}
+
+# All tests, with what they need installed
+test *args:
+    ./test {{args}}
+
+# What CI checks besides the tests
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    .ci/check-docs
+
+fmt:
+    cargo fmt --all
+
+# The code's own documentation, and the JSON and links of the operators'
+docs:
+    .ci/check-docs
+    cargo doc --no-deps --document-private-items

@@ -1,0 +1,5 @@
+//! What tests start and talk to.
+
+pub mod hapi;
+pub mod moto;
+pub mod process;
