@@ -1,3 +1,18 @@
-//! Keeps an AWS HealthLake data store an exact, near-real-time mirror of a FHIR R4 server.
+//! lakehook keeps an AWS HealthLake data store an exact, near-real-time mirror of a FHIR R4 server.
+//!
+//! A delivery walks through the rooms in this order: `receive`, `validate`, `order`, `healthlake`, tied
+//! together by `forward`, and leaves by `answer`.
 
+pub mod answer;
+pub mod cdr;
+pub mod cli;
+pub mod delivery;
+pub mod forward;
+pub mod healthlake;
+pub mod operate;
+pub mod order;
+pub mod receive;
+pub mod sandbox;
+pub mod settings;
 pub mod validate;
+pub mod verdict;

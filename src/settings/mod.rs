@@ -1,0 +1,66 @@
+//! Settings: a flag, an environment variable (`LAKEHOOK_` and the flag in capitals) or a key of the optional
+//! TOML file, in this order. One struct a concern; `build` turns them into what the rooms take, with errors
+//! that name the setting, where its value came from and what to do.
+
+mod build;
+mod callers;
+mod cdr;
+mod error;
+mod file;
+mod healthlake;
+mod listen;
+mod sandbox;
+mod units;
+
+use clap::Args;
+
+pub use build::{Plan, plan};
+pub use callers::CallerArgs;
+pub use cdr::CdrArgs;
+pub use error::SettingsError;
+pub use file::with_file;
+pub use healthlake::{CredentialArgs, HealthLakeArgs};
+pub use listen::{DeliveryArgs, LifecycleArgs, ListenArgs};
+pub use sandbox::SandboxArgs;
+
+use crate::operate::telemetry::LogFormat;
+
+/// Everything that `serve` and `check` take.
+#[derive(Args, Clone, Debug)]
+pub struct Settings {
+    /// TOML file; its keys are the flags' names: `deadline = "8s"`
+    #[arg(long, env = "LAKEHOOK_CONFIG", value_name = "FILE", help_heading = "General")]
+    pub config: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    pub listen: ListenArgs,
+    #[command(flatten)]
+    pub callers: CallerArgs,
+    #[command(flatten)]
+    pub healthlake: HealthLakeArgs,
+    #[command(flatten)]
+    pub credentials: CredentialArgs,
+    #[command(flatten)]
+    pub delivery: DeliveryArgs,
+    #[command(flatten)]
+    pub cdr: CdrArgs,
+    #[command(flatten)]
+    pub lifecycle: LifecycleArgs,
+    #[command(flatten)]
+    pub log: LogArgs,
+    /// Run an embedded HealthLake and STS; endpoint, region and credentials are set to it
+    #[arg(long, env = "LAKEHOOK_SANDBOX", help_heading = "Sandbox")]
+    pub sandbox: bool,
+    #[command(flatten)]
+    pub sandbox_args: SandboxArgs,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Logs")]
+pub struct LogArgs {
+    /// pretty or json [default: pretty on a terminal, else json]
+    #[arg(long, env = "LAKEHOOK_LOG_FORMAT", value_enum, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// Levels by target: info,lakehook::export=debug,lakehook::subscription=debug; can be changed at run time
+    #[arg(long, env = "LAKEHOOK_LOG", value_name = "FILTER", default_value = "info")]
+    pub log: String,
+}
