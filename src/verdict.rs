@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::validate;
+
 /// An issue of an OperationOutcome, HealthLake's or our own. It goes to the CDR, never into a log:
 /// HealthLake's texts may quote the payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +101,28 @@ pub enum Verdict {
     ShuttingDown,
     /// A fault of our own.
     Internal,
+}
+
+impl From<validate::Refusal> for Verdict {
+    fn from(refusal: validate::Refusal) -> Self {
+        let issues = refusal.issues.into_iter().map(Issue::from).collect();
+        Self::Invalid { malformed: refusal.malformed, issues }
+    }
+}
+
+impl From<validate::Issue> for Issue {
+    fn from(issue: validate::Issue) -> Self {
+        let place = match (issue.line, issue.column) {
+            (Some(line), Some(column)) => format!(" (line {line}, column {column})"),
+            _ => String::new(),
+        };
+        Self {
+            severity: Severity::Error,
+            code: issue.code.to_owned(),
+            diagnostics: format!("{}{place}", issue.diagnostics),
+            expression: issue.expression,
+        }
+    }
 }
 
 /// Requests that can't be read as a delivery.

@@ -8,6 +8,6 @@ mod metrics;
 pub mod telemetry;
 mod watch;
 
-pub use lifecycle::{Lifecycle, Signal, signals};
+pub use lifecycle::{Lifecycle, Signal, Signals};
 pub use metrics::Metrics;
 pub use watch::watch_files;

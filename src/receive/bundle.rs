@@ -106,7 +106,7 @@ fn status(resource: &RawValue) -> Option<Status> {
     let (kind, focus) = match value.get("parameter").and_then(|parameters| parameters.as_array()) {
         None => (value.get("type").cloned(), references(value.get("notificationEvent"), "focus")),
         Some(parameters) => {
-            let named = |name: &str| parameters.iter().filter(move |p| p["name"] == name).cloned();
+            let named = |name: &'static str| parameters.iter().filter(move |p| p["name"] == name).cloned();
             // Parameters that speak of no subscription are an entry like any other.
             named("subscription").next()?;
             let kind = named("type").next().map(|p| p["valueCode"].clone());

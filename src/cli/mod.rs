@@ -1,0 +1,150 @@
+//! The commands. Parsing, and which error names which source.
+
+mod check;
+mod sandbox;
+mod serve;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{Args, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::settings::{SandboxArgs, Settings, SettingsError, with_file};
+
+/// Keeps an AWS HealthLake data store an exact, near-real-time mirror of a FHIR R4 server
+#[derive(Parser, Debug)]
+#[command(name = "lakehook", version, max_term_width = 120)]
+struct Cli {
+    #[command(subcommand)]
+    command: Commands,
+}
+
+#[derive(Subcommand, Debug)]
+enum Commands {
+    /// Take deliveries and forward them to HealthLake
+    #[command(after_help = SETTINGS)]
+    Serve(Box<Settings>),
+    /// Run a HealthLake and an STS that behave like AWS's, for tests on this machine
+    Sandbox(SandboxCommand),
+    /// Try the settings: credentials, STS, the data store; say what works and what to do
+    #[command(after_help = SETTINGS)]
+    Check(Box<CheckCommand>),
+}
+
+#[derive(Args, Debug)]
+struct SandboxCommand {
+    #[command(flatten)]
+    args: SandboxArgs,
+    #[command(flatten)]
+    log: crate::settings::LogArgs,
+}
+
+#[derive(Args, Debug)]
+struct CheckCommand {
+    #[command(flatten)]
+    settings: Settings,
+    /// A Subscription of the CDR as a JSON file, to be looked through for known traps
+    #[arg(long, value_name = "FILE", help_heading = "Check")]
+    subscription: Option<PathBuf>,
+}
+
+const SETTINGS: &str = "Every setting is a flag, an environment variable (LAKEHOOK_ and the flag in capitals, - as _) and a key of the TOML file of --config; a flag beats a variable, a variable the file.";
+
+/// Exit codes: 0 done, 1 failed, 2 wrong usage, 3 there are differences or refusals.
+pub const FAILED: u8 = 1;
+pub const USAGE: u8 = 2;
+pub const DIFFERENCES: u8 = 3;
+
+/// Where values come from, for error texts.
+struct Sources {
+    matches: ArgMatches,
+    file: Option<PathBuf>,
+}
+
+impl Sources {
+    fn of(&self, setting: &str) -> Option<String> {
+        let id = setting.replace('-', "_");
+        let (_, matches) = self.matches.subcommand()?;
+        match matches.try_contains_id(&id).ok()?.then(|| matches.value_source(&id))?? {
+            ValueSource::CommandLine => Some("from the command line".into()),
+            ValueSource::EnvVariable => Some(format!("from {}", variable(setting))),
+            _ => self.file.as_ref().map(|path| format!("from {} or its default", path.display())),
+        }
+    }
+
+    fn locate(&self, error: SettingsError) -> SettingsError {
+        let source = self.of(error.setting());
+        error.located(source.as_deref())
+    }
+}
+
+fn variable(setting: &str) -> String {
+    format!("LAKEHOOK_{}", setting.to_ascii_uppercase().replace('-', "_"))
+}
+
+/// The whole program; errors are on stderr when it returns.
+pub async fn run(arguments: Vec<OsString>) -> ExitCode {
+    let (command, file) = match with_file(Cli::command(), &arguments) {
+        Ok(found) => found,
+        Err(error) => return fail(USAGE, &error.to_string()),
+    };
+    let matches = match command.try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => return usage(&error, file.as_deref()),
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, None),
+    };
+    let sources = Sources { matches, file };
+    match cli.command {
+        Commands::Serve(settings) => serve::run(*settings, &sources).await,
+        Commands::Sandbox(command) => sandbox::run(&command.args, &command.log, &sources).await,
+        Commands::Check(command) => {
+            check::run(command.settings, command.subscription.as_deref(), &sources).await
+        }
+    }
+}
+
+/// clap names the flag; where the value came from the environment or the file it does not say so.
+fn usage(error: &clap::Error, file: Option<&std::path::Path>) -> ExitCode {
+    let _ = error.print();
+    if matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation)
+        && let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
+    {
+        let flag = argument.split_whitespace().next().unwrap_or_default().trim_start_matches('-');
+        let variable = variable(flag);
+        let on_line = std::env::args().any(|arg| arg.trim_start_matches('-').split('=').next() == Some(flag));
+        let source = match (on_line, std::env::var_os(&variable), file) {
+            (true, ..) => None,
+            (false, Some(_), _) => Some(format!("the environment variable {variable}")),
+            (false, None, Some(path)) => Some(path.display().to_string()),
+            (false, None, None) => None,
+        };
+        if let Some(source) = source {
+            say(&format!("The value comes from {source}."));
+        }
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE))
+}
+
+fn fail(code: u8, text: &str) -> ExitCode {
+    say(&format!("error: {text}"));
+    ExitCode::from(code)
+}
+
+/// For people at a terminal, and beside the log: stderr.
+#[allow(clippy::print_stderr)]
+fn say(text: &str) {
+    eprintln!("{text}");
+}
+
+/// For scripts: stdout. A reader that is gone is no reason to die.
+fn print(text: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}

@@ -1,0 +1,183 @@
+//! `lakehook serve`: settings, telemetry, bind, serve, drain, exit code.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::{FAILED, Sources, USAGE, fail, print, say};
+use crate::forward::Forward;
+use crate::healthlake::{HealthLake, Manager};
+use crate::operate::telemetry::LogControl;
+use crate::operate::{Lifecycle, Metrics, Signal, Signals, admin, telemetry, watch_files};
+use crate::order::Memory;
+use crate::receive::{self, Admission, App};
+use crate::sandbox::Sandbox;
+use crate::settings::{Plan, Settings, plan};
+
+pub(super) async fn run(mut settings: Settings, sources: &Sources) -> ExitCode {
+    let log = match telemetry::start(&settings.log.log, settings.log.log_format) {
+        Ok(log) => log,
+        Err(error) => return fail(USAGE, &format!("--log: {error}")),
+    };
+    let sandbox = match bind_sandbox(&mut settings).await {
+        Ok(sandbox) => sandbox,
+        Err(text) => return fail(FAILED, &text),
+    };
+    let plan = match plan(settings) {
+        Ok(plan) => plan,
+        Err(error) => return fail(USAGE, &sources.locate(error).to_string()),
+    };
+    match serve(plan, sandbox, log).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => fail(FAILED, &text),
+    }
+}
+
+/// Its address is a part of the endpoint, so it comes first.
+async fn bind_sandbox(settings: &mut Settings) -> Result<Option<TcpListener>, String> {
+    if !settings.sandbox {
+        return Ok(None);
+    }
+    let listener = bind("--sandbox-listen", settings.sandbox_args.sandbox_listen).await?;
+    settings.sandbox_args.sandbox_listen = listener.local_addr().map_err(|error| error.to_string())?;
+    Ok(Some(listener))
+}
+
+async fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|error| format!("{flag} {address}: {error}"))
+}
+
+async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Result<(), String> {
+    let mut signals = Signals::new().map_err(|error| error.to_string())?;
+    let listener = bind("--listen", plan.settings.listen.listen).await?;
+    let admin_listener = bind("--admin-listen", plan.settings.listen.admin_listen).await?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let sandbox = start_sandbox(&plan, sandbox);
+
+    let resolved = plan.source.resolve().await.map_err(|error| error.to_string())?;
+    let credentials = Manager::new(resolved.provider.clone(), Plan::clock());
+    let renewing = tokio::spawn(credentials.clone().run());
+    let options = plan.options(resolved.region.clone());
+    let healthlake = HealthLake::new(plan.endpoint.clone(), credentials.clone(), Plan::clock(), options)
+        .map_err(|error| error.to_string())?;
+
+    let lifecycle = Lifecycle::default();
+    let listening = plan.listening();
+    let banner = Banner::of(&plan, address);
+    let (limits, drain_delay, delivery) =
+        (plan.limits(), plan.settings.lifecycle.drain_delay, plan.settings.delivery.clone());
+    let watching = tokio::spawn(watch_files(plan.callers.clone(), plan.tls.clone()));
+    let admission = Admission::new(delivery.max_in_flight.get(), delivery.max_bytes_in_flight);
+    let app = Arc::new(App {
+        base_path: plan.base_path,
+        callers: plan.callers,
+        forward: Forward {
+            validator: plan.validator,
+            order: Memory::new(delivery.remember),
+            healthlake,
+            cdr: plan.cdr,
+        },
+        admission: admission.clone(),
+        limits,
+        lifecycle: lifecycle.clone(),
+        metrics: Arc::new(Metrics::default()),
+    });
+    let admin = serve_admin(admin_listener, admin::Admin { app: app.clone(), log: Some(log) });
+
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let stopped = async move {
+        let _ = stopped.await;
+    };
+    let drain = listening.drain;
+    let server = tokio::spawn(receive::serve(listener, receive::router(app), listening, stopped));
+    banner.show();
+
+    let first = signals.next().await;
+    lifecycle.drain();
+    tracing::info!(?first, "draining: health says 503; a second signal ends at once");
+    let ended = async {
+        if first == Signal::Terminate {
+            sleep(drain_delay).await;
+        }
+        lifecycle.stop();
+        let _ = stop.send(());
+        let _ = server.await;
+        // Deliveries whose callers hung up run to their end too.
+        timeout(drain, admission.drained()).await.is_ok()
+    };
+    let outcome = tokio::select! {
+        clean = ended => if clean { Ok(()) } else {
+            Err(format!("{} deliveries were still in flight when the drain's time was up", admission.in_flight()))
+        },
+        _ = signals.next() => Err("ended by a second signal".to_owned()),
+    };
+    tracing::info!(clean = outcome.is_ok(), "stopped");
+    for task in [Some(renewing), Some(watching), Some(admin), sandbox].into_iter().flatten() {
+        task.abort();
+    }
+    outcome
+}
+
+fn start_sandbox(plan: &Plan, listener: Option<TcpListener>) -> Option<JoinHandle<()>> {
+    let (config, listener) = (plan.sandbox.clone()?, listener?);
+    Some(tokio::spawn(async move {
+        if let Err(error) = Sandbox::new(config).serve(listener, std::future::pending()).await {
+            tracing::error!(%error, "the sandbox ended");
+        }
+    }))
+}
+
+fn serve_admin(listener: TcpListener, admin: admin::Admin) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, admin::router(admin).into_make_service()).await {
+            tracing::error!(%error, "the admin address ended");
+        }
+    })
+}
+
+/// What is said once deliveries are taken: one line for scripts, more for a newcomer.
+struct Banner {
+    endpoint: String,
+    token: Option<String>,
+    sandbox: Option<String>,
+}
+
+impl Banner {
+    fn of(plan: &Plan, address: SocketAddr) -> Self {
+        let scheme = if plan.tls.is_some() { "https" } else { "http" };
+        Self {
+            endpoint: format!("{scheme}://{address}{}", plan.base_path),
+            token: plan.token.clone(),
+            sandbox: plan
+                .sandbox
+                .as_ref()
+                .map(|_| format!("http://{}", plan.settings.sandbox_args.sandbox_listen)),
+        }
+    }
+
+    fn show(&self) {
+        if let Some(sandbox) = &self.sandbox {
+            let Self { endpoint, token, .. } = self;
+            let (header, note) = match token {
+                Some(token) => (
+                    format!("    -H 'Authorization: Bearer {token}' \\\n"),
+                    format!("  token              {token}\n"),
+                ),
+                None => (String::new(), String::new()),
+            };
+            say(&format!(
+                "\n  channel.endpoint   {endpoint}\n{note}  sandbox            {sandbox}\n\n\
+                 Deliver a Patient as a CDR would, then look into the sandbox:\n\n  \
+                 curl -i -X PUT {endpoint}/Patient/p1 \\\n{header}    \
+                 -H 'Content-Type: application/fhir+json' \\\n    \
+                 -d '{{\"resourceType\":\"Patient\",\"id\":\"p1\",\"meta\":{{\"versionId\":\"1\"}},\"name\":[{{\"family\":\"Example\"}}]}}'\n\n  \
+                 curl {sandbox}/_sandbox/resources\n"
+            ));
+        }
+        print(&format!("ready {}", self.endpoint));
+    }
+}
