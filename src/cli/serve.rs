@@ -16,7 +16,7 @@ use crate::operate::{Lifecycle, Metrics, Signal, Signals, admin, telemetry, watc
 use crate::order::Memory;
 use crate::receive::{self, Admission, App};
 use crate::sandbox::Sandbox;
-use crate::settings::{Plan, Settings, plan};
+use crate::settings::{Plan, Settings, plan as build};
 
 pub(super) async fn run(mut settings: Settings, sources: &Sources) -> ExitCode {
     let log = match telemetry::start(&settings.log.log, settings.log.log_format) {
@@ -27,7 +27,7 @@ pub(super) async fn run(mut settings: Settings, sources: &Sources) -> ExitCode {
         Ok(sandbox) => sandbox,
         Err(text) => return fail(FAILED, &text),
     };
-    let plan = match plan(settings) {
+    let plan = match build(settings) {
         Ok(plan) => plan,
         Err(error) => return fail(USAGE, &sources.locate(error).to_string()),
     };
@@ -56,6 +56,7 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
     let listener = bind("--listen", plan.settings.listen.listen).await?;
     let admin_listener = bind("--admin-listen", plan.settings.listen.admin_listen).await?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
+    let admin_address = admin_listener.local_addr().map_err(|error| error.to_string())?;
     let sandbox = start_sandbox(&plan, sandbox);
 
     let resolved = plan.source.resolve().await.map_err(|error| error.to_string())?;
@@ -94,6 +95,15 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
     };
     let drain = listening.drain;
     let server = tokio::spawn(receive::serve(listener, receive::router(app), listening, stopped));
+    tracing::info!(
+        listen = %address,
+        admin = %admin_address,
+        healthlake = plan.endpoint.as_str(),
+        region = resolved.region,
+        role = plan.source.role.as_ref().map(|role| role.arn.as_str()),
+        version = env!("CARGO_PKG_VERSION"),
+        "serving"
+    );
     banner.show();
 
     let first = signals.next().await;
@@ -144,6 +154,7 @@ struct Banner {
     endpoint: String,
     token: Option<String>,
     sandbox: Option<String>,
+    authenticated: bool,
 }
 
 impl Banner {
@@ -152,6 +163,7 @@ impl Banner {
         Self {
             endpoint: format!("{scheme}://{address}{}", plan.base_path),
             token: plan.token.clone(),
+            authenticated: plan.settings.callers.any_secret(),
             sandbox: plan
                 .sandbox
                 .as_ref()
@@ -167,6 +179,7 @@ impl Banner {
                     format!("    -H 'Authorization: Bearer {token}' \\\n"),
                     format!("  token              {token}\n"),
                 ),
+                None if self.authenticated => ("    -H \"Authorization: Bearer $TOKEN\" \\\n".into(), String::new()),
                 None => (String::new(), String::new()),
             };
             say(&format!(

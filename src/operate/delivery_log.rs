@@ -106,8 +106,8 @@ pub fn rejected(received: &Received, verdict: &Verdict) {
         target: "lakehook::delivery",
         delivery = received.id,
         verdict = verdict.name(),
-        reason = ?match verdict {
-            Verdict::BadRequest(what) => Some(*what),
+        reason = match verdict {
+            Verdict::BadRequest(what) => Some(tracing::field::debug(*what)),
             _ => None,
         },
         peer = received.peer.as_ref().map(tracing::field::display),

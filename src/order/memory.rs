@@ -90,7 +90,8 @@ mod tests {
     async fn one_resource_is_claimed_by_one_at_a_time() {
         let memory = Memory::new(NonZeroUsize::new(10).unwrap());
         let claim = memory.claim(&key(1)).await;
-        let second = memory.claim(&key(1));
+        let same = key(1);
+        let second = memory.claim(&same);
         tokio::pin!(second);
         assert!(futures_util::future::FutureExt::now_or_never(&mut second).is_none());
         memory.claim(&key(2)).await;

@@ -50,7 +50,12 @@ impl FromRequest<Arc<App>> for Intake {
         if caller == Caller::Unknown {
             return Err(Verdict::Unauthenticated);
         }
-        let rest = parts.uri.path().strip_prefix(&*app.base_path).ok_or(Verdict::NotFound)?;
+        let rest = parts
+            .uri
+            .path()
+            .strip_prefix(&*app.base_path)
+            .filter(|rest| rest.is_empty() || rest.starts_with('/'))
+            .ok_or(Verdict::NotFound)?;
         let target = read_target(&parts.method, rest, parts.uri.query())?;
         let encoding = body::encoding(&parts.headers)?;
         let limit = app.limits.max_body;

@@ -1,7 +1,19 @@
 //! One binary for all integration tests: one link, and the helpers compile once.
 
 // Tests fail by panicking; helpers are public to every test module and used by some.
-#![allow(clippy::unwrap_used, unreachable_pub, dead_code)]
+#![allow(clippy::unwrap_used, dead_code)]
 
+mod callers;
+mod captures;
+mod cli;
+mod contract_in;
+mod contract_out;
+mod contract_through;
+mod credentials;
+mod dependencies;
 mod foreign_servers;
+mod hapi_mirror;
+mod lifecycle;
+mod load;
+mod privacy;
 mod support;

@@ -1,5 +1,6 @@
 //! What tests start and talk to.
 
+pub mod app;
 pub mod hapi;
 pub mod moto;
 pub mod process;
