@@ -113,7 +113,7 @@ fn status(resource: &RawValue) -> Option<Status> {
             let parts = named("notification-event")
                 .flat_map(|event| event["part"].as_array().cloned().unwrap_or_default())
                 .filter(|part| part["name"] == "focus");
-            (kind, parts.filter_map(|part| reference(&part["valueReference"])).collect())
+            (kind, parts.filter_map(|part| focus(&part)).collect())
         }
     };
     let kind = kind.as_ref().and_then(|kind| kind.as_str()).map(str::to_owned);
@@ -123,6 +123,11 @@ fn status(resource: &RawValue) -> Option<Status> {
 fn references(events: Option<&serde_json::Value>, field: &str) -> Vec<Key> {
     let events = events.and_then(|events| events.as_array());
     events.into_iter().flatten().filter_map(|event| reference(&event[field])).collect()
+}
+
+/// The backport's `valueReference`, or Microsoft's `valueUri`.
+fn focus(part: &serde_json::Value) -> Option<Key> {
+    reference(&part["valueReference"]).or_else(|| key_of(part["valueUri"].as_str()?))
 }
 
 fn reference(value: &serde_json::Value) -> Option<Key> {

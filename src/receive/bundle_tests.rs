@@ -89,6 +89,10 @@ fn id_only_and_empty_name_what_has_to_be_read() {
         {"name":"subscription","valueReference":{"reference":"Subscription/1"}},{"name":"type","valueCode":"event-notification"},
         {"name":"notification-event","part":[{"name":"focus","valueReference":{"reference":"Patient/b"}}]}]}}]}"#;
     assert_eq!(read(focus).unwrap(), ["acknowledge", "changed Patient/b"]);
+    let microsoft = r#"{"type":"history","entry":[{"resource":{"resourceType":"Parameters","parameter":[
+        {"name":"subscription","valueReference":{"reference":"Subscription/1"}},{"name":"type","valueCode":"event-notification"},
+        {"name":"notification-event","part":[{"name":"focus","valueUri":"http://cdr/fhir/Patient/c"}]}]}}]}"#;
+    assert_eq!(read(microsoft).unwrap(), ["acknowledge", "changed Patient/c"]);
     let empty = r#"{"type":"history","entry":[{"resource":{"resourceType":"SubscriptionStatus","type":"event-notification"}}]}"#;
     assert_eq!(read(empty), Err(Verdict::BadRequest(BadRequest::NoContentAndNoCdr)));
 }

@@ -197,12 +197,12 @@ async fn an_id_only_event_is_refused_where_no_cdr_is_configured() {
 async fn an_id_only_event_is_read_at_the_cdr_where_one_is_configured() {
     let routes = axum::Router::new().route(
         "/fhir/Patient/{id}",
-        axum::routing::get(async |axum::extract::Path(id): axum::extract::Path<String>, headers: axum::http::HeaderMap| {
+        axum::routing::get(async |axum::extract::Path(id): axum::extract::Path<String>, headers: http::HeaderMap| {
             assert_eq!(headers["authorization"], "Bearer cdr-token");
             match id.as_str() {
-                "a" => (axum::http::StatusCode::OK, patient("a", 3)),
-                "broken" => (axum::http::StatusCode::INTERNAL_SERVER_ERROR, String::new()),
-                _ => (axum::http::StatusCode::GONE, String::new()),
+                "a" => (http::StatusCode::OK, patient("a", 3)),
+                "broken" => (http::StatusCode::INTERNAL_SERVER_ERROR, String::new()),
+                _ => (http::StatusCode::GONE, String::new()),
             }
         }),
     );

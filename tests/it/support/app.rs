@@ -82,21 +82,23 @@ impl Builder {
     }
 
     pub async fn start(self) -> TestApp {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let sandbox = Sandbox::new(self.config);
-        tokio::spawn(sandbox.clone().serve(listener, std::future::pending()));
+        let (sandbox, address) = self.start_sandbox().await;
         let endpoint = sandbox.endpoint(address);
         self.start_at(sandbox, address, &endpoint).await
     }
 
     /// With HealthLake somewhere else than at the sandbox; STS is still there.
     pub async fn start_before(self, healthlake: &str) -> TestApp {
+        let (sandbox, address) = self.start_sandbox().await;
+        self.start_at(sandbox, address, healthlake).await
+    }
+
+    async fn start_sandbox(&self) -> (Sandbox, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let sandbox = Sandbox::new(self.config);
+        let sandbox = Sandbox::new(self.config.clone());
         tokio::spawn(sandbox.clone().serve(listener, std::future::pending()));
-        self.start_at(sandbox, address, healthlake).await
+        (sandbox, address)
     }
 
     async fn start_at(self, sandbox: Sandbox, address: SocketAddr, endpoint: &str) -> TestApp {
