@@ -24,6 +24,8 @@ pub(super) struct Findings<'a> {
     pub(super) last_updated: Option<Text<'a>>,
     /// Resources inside and the fields that hold them, in the order they end.
     pub(super) nested: Vec<Nested>,
+    /// How many levels of elements there are.
+    pub(super) deepest: u32,
     /// Decimals outside of a choice.
     pub(super) decimals: Vec<Range<usize>>,
 }
@@ -158,6 +160,7 @@ impl<'a> Check<'a> {
             return self.fault(start, "structure", "an empty object");
         }
         self.depth += 1;
+        self.findings.deepest = self.findings.deepest.max(self.depth);
         let mut seen = Seen::default();
         loop {
             self.member(kind, role, &mut seen)?;

@@ -77,8 +77,16 @@ impl Validator {
 
     /// The same resource in JSON. What comes out still has to go through `json`: only the structure was looked at.
     pub fn xml_to_json(&self, bytes: &[u8]) -> Result<Vec<u8>, Refusal> {
-        encoding(bytes)?;
-        xml::to_json(bytes, self.max_depth)
+        // Unlike JSON, XML may begin with a byte order mark.
+        let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+        let control = |c: &u8| *c < b' ' && !matches!(c, b'\n' | b'\r' | b'\t');
+        match std::str::from_utf8(bytes) {
+            Err(error) => Err(xml::not_xml(bytes, error.valid_up_to(), "not UTF-8")),
+            Ok(text) => match bytes.iter().position(control) {
+                Some(at) => Err(xml::not_xml(bytes, at, "a control character, which XML does not allow")),
+                None => xml::to_json(text, self.max_depth),
+            },
+        }
     }
 }
 

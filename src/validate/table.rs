@@ -93,6 +93,12 @@ impl Type {
         self.index.find(name, |position| self.fields[position as usize].name.as_bytes())
     }
 
+    /// Whether XML writes this one as an attribute.
+    pub(super) fn has_attribute(&self, name: &str) -> bool {
+        let field = self.field(name.as_bytes()).map(|position| &self.fields[position as usize]);
+        field.is_some_and(|field| matches!(field.kind, Kind::Attribute(_)))
+    }
+
     /// Once all elements are known: who excludes whom, what is required, where a name is found.
     fn finish(&mut self, required: &[bool]) {
         assert!(self.fields.len() <= 256, "{} has more elements than a set of them can hold", self.name);

@@ -2,8 +2,15 @@
 #![allow(clippy::unwrap_used)]
 
 mod corpus;
+mod generate;
+mod narrative;
 mod negatives;
+mod positives;
 mod primitives;
+mod properties;
+mod xml;
+mod xml_refusals;
+mod xml_writer;
 
 use super::{Facts, Issue, Mode, Refusal, Validator};
 

@@ -1,0 +1,326 @@
+//! Elements become members: a resource, what is inside of it, and the runs of equal names that are JSON's arrays.
+
+use std::fmt::Write;
+
+use quick_xml::events::BytesStart;
+
+use super::attributes::Attributes;
+use super::source::{Node, Source};
+use super::{Answer, FHIR, XHTML, invalid, malformed, narrative, output, too_deep};
+use crate::validate::issue::quotable;
+use crate::validate::primitive::Primitive;
+use crate::validate::table::{Field, Kind, Table, Type};
+
+pub(super) struct Converter<'a> {
+    source: Source<'a>,
+    table: &'static Table,
+    pub(super) out: Vec<u8>,
+    /// Where the conversion is; when it fails, where it failed.
+    path: Vec<Step>,
+    depth: u32,
+    max_depth: u32,
+}
+
+struct Step {
+    name: &'static str,
+    item: Option<usize>,
+}
+
+/// Children of one name, which have to stand together.
+struct Run {
+    position: u16,
+    count: usize,
+    /// Repeated primitives: what is to stand in `x` and in `_x`.
+    values: Vec<u8>,
+    siblings: Vec<u8>,
+    any_value: bool,
+    any_sibling: bool,
+}
+
+impl<'a> Converter<'a> {
+    pub(super) fn new(text: &'a str, max_depth: u32) -> Self {
+        Converter {
+            source: Source::new(text),
+            table: Table::r4(),
+            out: Vec::with_capacity(text.len()),
+            path: Vec::new(),
+            depth: 0,
+            max_depth,
+        }
+    }
+
+    pub(super) fn path(&self) -> Option<String> {
+        let mut path = String::new();
+        for step in &self.path {
+            let dot = if path.is_empty() { "" } else { "." };
+            let written = match step.item {
+                Some(item) => write!(path, "{dot}{}[{item}]", step.name),
+                None => write!(path, "{dot}{}", step.name),
+            };
+            written.expect("a String takes every character");
+        }
+        (!path.is_empty()).then_some(path)
+    }
+
+    /// The root, and nothing after it.
+    pub(super) fn document(&mut self) -> Answer<()> {
+        let Node::Start(root) = self.source.node()? else {
+            return malformed(self.source.at, "the document ends before a resource begins");
+        };
+        self.resource(&root)?;
+        match self.source.node()? {
+            Node::Eof => Ok(()),
+            _ => malformed(self.source.at, "something follows the resource"),
+        }
+    }
+
+    fn resource(&mut self, tag: &BytesStart<'_>) -> Answer<()> {
+        let at = self.source.at;
+        self.expect_namespace(tag, FHIR)?;
+        let Some(id) = self.table.resource(tag.local_name().as_ref().as_bytes()) else {
+            return invalid(at, "the element names no resource type of R4");
+        };
+        let kind = self.table.get(id);
+        if self.path.is_empty() {
+            self.path.push(Step { name: kind.name, item: None });
+        }
+        let attributes = Attributes::of(&self.source, tag)?;
+        if attributes.id.is_some() || attributes.value.is_some() || attributes.url.is_some() {
+            return invalid(at, "a resource has no attributes: its id is an element");
+        }
+        self.out.push(b'{');
+        output::key(&mut self.out, "", "resourceType");
+        output::string(&mut self.out, kind.name);
+        self.deeper(|converter| converter.members(kind))?;
+        self.out.push(b'}');
+        Ok(())
+    }
+
+    fn deeper(&mut self, inside: impl FnOnce(&mut Self) -> Answer<()>) -> Answer<()> {
+        if self.depth == self.max_depth {
+            return too_deep(self.source.at);
+        }
+        self.depth += 1;
+        inside(self)?;
+        self.depth -= 1;
+        Ok(())
+    }
+
+    fn expect_namespace(&self, tag: &BytesStart<'_>, namespace: &str) -> Answer<()> {
+        match self.source.namespace_of(tag.name()) == Some(namespace) {
+            true => Ok(()),
+            false => invalid(self.source.at, format!("an element outside of the namespace {namespace}")),
+        }
+    }
+
+    /// The children up to the end tag, as members of the object that is open.
+    fn members(&mut self, kind: &'static Type) -> Answer<()> {
+        let mut run: Option<Run> = None;
+        loop {
+            let tag = match self.source.node()? {
+                Node::Start(tag) => tag,
+                Node::End => break,
+                Node::Eof => return malformed(self.source.at, "the document ends early"),
+            };
+            let (position, field) = self.field(kind, &tag)?;
+            self.path.push(Step { name: field.choice.unwrap_or(field.name), item: None });
+            match &mut run {
+                Some(open) if open.position == position => open.count += 1,
+                _ => {
+                    self.in_order(kind, run.as_ref(), position)?;
+                    if let Some(open) = run.replace(Run::new(position)) {
+                        self.close(kind, open);
+                    }
+                }
+            }
+            let open = run.as_mut().expect("a run is open");
+            self.child(field, open, &tag)?;
+            self.path.pop();
+        }
+        if let Some(open) = run {
+            self.close(kind, open);
+        }
+        Ok(())
+    }
+
+    fn field(&self, kind: &'static Type, tag: &BytesStart<'_>) -> Answer<(u16, &'static Field)> {
+        let name = tag.local_name();
+        let position = kind.field(name.as_ref().as_bytes());
+        match position.map(|position| (position, &kind.fields[position as usize])) {
+            Some((position, field)) if !matches!(field.kind, Kind::Attribute(_)) => {
+                let narrative = field.kind == Kind::Primitive(Primitive::Xhtml);
+                self.expect_namespace(tag, if narrative { XHTML } else { FHIR })?;
+                Ok((position, field))
+            }
+            _ => {
+                let name = quotable(name.as_ref().as_bytes());
+                invalid(self.source.at, format!("unknown element `{name}` in {}", kind.name))
+            }
+        }
+    }
+
+    /// XML has the order of the specification; a name that comes back stands apart from its like.
+    fn in_order(&self, kind: &'static Type, before: Option<&Run>, position: u16) -> Answer<()> {
+        let Some(before) = before.map(|run| run.position) else { return Ok(()) };
+        let (field, last) = (&kind.fields[position as usize], &kind.fields[before as usize]);
+        if let Some(choice) = field.choice.filter(|_| field.rivals.contains(before)) {
+            return invalid(self.source.at, format!("more than one value for the choice `{choice}[x]`"));
+        }
+        if position < before {
+            let text = format!("element `{}` is out of order: it stands after `{}`", field.name, last.name);
+            return invalid(self.source.at, text);
+        }
+        Ok(())
+    }
+
+    fn child(&mut self, field: &'static Field, run: &mut Run, tag: &BytesStart<'_>) -> Answer<()> {
+        if field.many {
+            self.path.last_mut().expect("the child's step is there").item = Some(run.count - 1);
+        } else if run.count > 1 {
+            return invalid(self.source.at, format!("element `{}` comes twice", field.name));
+        }
+        if let Kind::Primitive(primitive) = field.kind {
+            return self.primitive(field, primitive, run, tag);
+        }
+        if run.count == 1 {
+            output::key(&mut self.out, "", field.name);
+            self.out.extend_from_slice(if field.many { b"[" } else { b"" });
+        } else {
+            output::comma(&mut self.out);
+        }
+        match field.kind {
+            Kind::Complex(id) => self.complex(self.table.get(id), tag),
+            _ => self.holder(tag),
+        }
+    }
+
+    fn complex(&mut self, kind: &'static Type, tag: &BytesStart<'_>) -> Answer<()> {
+        let at = self.source.at;
+        let attributes = Attributes::of(&self.source, tag)?;
+        let stray_url = attributes.url.is_some() && !kind.has_attribute("url");
+        if attributes.value.is_some() || stray_url {
+            return invalid(at, format!("an attribute that {} does not have", kind.name));
+        }
+        let start = self.out.len();
+        self.out.push(b'{');
+        for (name, value) in [("id", &attributes.id), ("url", &attributes.url)] {
+            if let Some(value) = value {
+                output::key(&mut self.out, "", name);
+                output::string(&mut self.out, value);
+            }
+        }
+        self.deeper(|converter| converter.members(kind))?;
+        if self.out.len() == start + 1 {
+            return invalid(at, "an empty element");
+        }
+        self.out.push(b'}');
+        Ok(())
+    }
+
+    /// `contained` and the like hold exactly one resource and nothing else.
+    fn holder(&mut self, tag: &BytesStart<'_>) -> Answer<()> {
+        let at = self.source.at;
+        let attributes = Attributes::of(&self.source, tag)?;
+        if attributes.id.is_some() || attributes.value.is_some() || attributes.url.is_some() {
+            return invalid(at, "an attribute on an element that only holds a resource");
+        }
+        match self.source.node()? {
+            Node::Start(resource) => self.resource(&resource)?,
+            Node::End => return invalid(at, "an empty element, where a resource belongs"),
+            Node::Eof => return malformed(self.source.at, "the document ends early"),
+        }
+        match self.source.node()? {
+            Node::End => Ok(()),
+            Node::Start(_) => invalid(self.source.at, "more than one resource in one element"),
+            Node::Eof => malformed(self.source.at, "the document ends early"),
+        }
+    }
+
+    fn primitive(
+        &mut self,
+        field: &'static Field,
+        primitive: Primitive,
+        run: &mut Run,
+        tag: &BytesStart<'_>,
+    ) -> Answer<()> {
+        if primitive == Primitive::Xhtml {
+            let div = narrative::read(&mut self.source, tag)?;
+            output::key(&mut self.out, "", field.name);
+            output::string(&mut self.out, &div);
+            return Ok(());
+        }
+        let at = self.source.at;
+        let attributes = Attributes::of(&self.source, tag)?;
+        if attributes.url.is_some() {
+            return invalid(at, "an attribute that a primitive does not have");
+        }
+        let sibling = self.sibling(attributes.id.as_deref())?;
+        if attributes.value.is_none() && sibling.is_none() {
+            return invalid(at, "an empty element");
+        }
+        run.add(primitive, attributes.value.as_deref(), sibling.as_deref());
+        Ok(())
+    }
+
+    /// The id and the extensions of a primitive, up to its end tag: what stands behind `_x`, if there are any.
+    fn sibling(&mut self, id: Option<&str>) -> Answer<Option<Vec<u8>>> {
+        let outer = std::mem::take(&mut self.out);
+        if let Some(id) = id {
+            output::key(&mut self.out, "", "id");
+            output::string(&mut self.out, id);
+        }
+        let element = self.table.get(self.table.element);
+        // What is inside of an extension counts as a level, not the place it hangs from.
+        self.members(element)?;
+        let members = std::mem::replace(&mut self.out, outer);
+        Ok((!members.is_empty()).then(|| [b"{", members.as_slice(), b"}"].concat()))
+    }
+
+    /// Ends what the run opened.
+    fn close(&mut self, kind: &Type, run: Run) {
+        let field = &kind.fields[run.position as usize];
+        match field.kind {
+            Kind::Primitive(Primitive::Xhtml) => {}
+            Kind::Primitive(_) => {
+                let (open, close): (&[u8], &[u8]) = if field.many { (b"[", b"]") } else { (b"", b"") };
+                for (prefix, any, written) in
+                    [("", run.any_value, &run.values), ("_", run.any_sibling, &run.siblings)]
+                {
+                    if any {
+                        output::key(&mut self.out, prefix, field.name);
+                        self.out.extend([open, written, close].concat());
+                    }
+                }
+            }
+            _ => self.out.extend_from_slice(if field.many { b"]" } else { b"" }),
+        }
+    }
+}
+
+impl Run {
+    fn new(position: u16) -> Self {
+        Run {
+            position,
+            count: 1,
+            values: Vec::new(),
+            siblings: Vec::new(),
+            any_value: false,
+            any_sibling: false,
+        }
+    }
+
+    /// One more primitive; null keeps the place of what it does not have.
+    fn add(&mut self, primitive: Primitive, value: Option<&str>, sibling: Option<&[u8]>) {
+        if self.count > 1 {
+            self.values.push(b',');
+            self.siblings.push(b',');
+        }
+        match value {
+            Some(value) => output::primitive(&mut self.values, primitive, value),
+            None => self.values.extend_from_slice(b"null"),
+        }
+        self.siblings.extend_from_slice(sibling.unwrap_or(b"null"));
+        self.any_value |= value.is_some();
+        self.any_sibling |= sibling.is_some();
+    }
+}
