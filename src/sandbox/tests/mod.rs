@@ -3,8 +3,8 @@
 
 mod bundles;
 mod faults;
+mod foreign;
 mod inspect;
-//mod foreign;
 mod rest;
 mod search;
 mod signatures;
