@@ -97,6 +97,7 @@ pub(super) fn draft(
     let known_profiles_only = config.strict_profiles && level == Level::Strict;
     Draft::read(body, &Expected { kind, id, known_profiles_only }).map_err(|defect| match defect {
         Defect::Malformed => Answer::bad_request("Invalid JSON found in input file"),
+        Defect::BadMeta => Answer::invalid(&format!("Element '{kind}.meta': the content is not that of a Meta")),
         Defect::NoType => Answer::bad_request("Missing required resourceType field in resource json"),
         Defect::NoId => Answer::bad_request("Missing required id field in resource json"),
         Defect::BadId(id) => Answer::bad_parameter("id", &id, "[A-Za-z0-9-.]{1,64}"),

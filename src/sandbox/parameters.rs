@@ -219,7 +219,7 @@ fn span(text: &str) -> Option<(Timestamp, Timestamp)> {
         [year, month, day] => (date(year, month, day)?, date(year, month, day)?.tomorrow().ok()?),
         _ => return None,
     };
-    let start = |date: Date| Some(TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0)).ok()?);
+    let start = |date: Date| TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0)).ok();
     Some((start(from)?, start(to)?))
 }
 
