@@ -274,3 +274,18 @@ async fn a_version_can_be_read() {
     assert_eq!(bench.get("/Patient/a/_history/3").await.status, 410);
     assert_eq!(bench.get("/Patient/a/_history/4").await.status, 404);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn writes_at_once_each_take_their_own_version() {
+    let bench = Bench::start(Config::default()).await;
+    let writes = (0..40).map(|_| bench.put("Patient/a"));
+    let mut versions: Vec<u64> = futures_util::future::join_all(writes)
+        .await
+        .iter()
+        .map(|got| got.json()["meta"]["versionId"].as_str().unwrap().parse().unwrap())
+        .collect();
+    versions.sort_unstable();
+    assert_eq!(versions, (1..=40).collect::<Vec<_>>());
+    let history = bench.sandbox.history();
+    assert!(history.iter().zip(1..).all(|(write, n)| (write.seq, write.version) == (n, n)));
+}
