@@ -42,6 +42,10 @@ impl Call {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
+    pub(super) fn idempotency_key(&self) -> Option<&str> {
+        self.header("x-amz-fhir-idempotency-key")
+    }
+
     /// Strong consistency: reads see the previous version while the newest is indexed, writes cost twice.
     pub(super) fn is_strong(&self) -> bool {
         self.header("x-amz-fhir-history-consistency-level") == Some("strong")

@@ -36,7 +36,15 @@ fn route(config: &Config, store: &mut Store, call: &Call, now: Timestamp) -> Res
         ("POST", Target::Type(kind)) => {
             supported(config, kind)?;
             let draft = draft(config, call.level()?, &call.body, kind, None)?;
-            create(store, kind, &draft, now).map(|(_, written)| stored(&written))
+            let key = call.idempotency_key().map(str::to_owned);
+            if let Some(first) = key.as_ref().and_then(|key| store.created.get(key)) {
+                return Err(Answer::duplicate(format!("{}/{first}", call.base())));
+            }
+            let (id, written) = create(store, kind, &draft, now)?;
+            if let Some(key) = key {
+                store.created.insert(key, format!("{kind}/{id}"));
+            }
+            Ok(stored(&written))
         }
         ("DELETE", Target::Instance(kind, id)) => {
             supported(config, kind)?;

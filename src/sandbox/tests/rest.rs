@@ -101,6 +101,23 @@ async fn post_gives_the_id_and_no_location() {
 }
 
 #[tokio::test]
+async fn a_post_with_the_same_idempotency_key_is_409_and_names_the_first() {
+    let bench = Bench::start(Config::default()).await;
+    let post = |key: &str| {
+        let body = r#"{"resourceType":"Patient"}"#;
+        bench.ask("POST", "/Patient").header("x-amz-fhir-idempotency-key", key).body(body).send()
+    };
+    let first = post("6f0c2f7a-1f0e-4c43-9a43-2f1f4f0b7c11").await;
+    let again = post("6f0c2f7a-1f0e-4c43-9a43-2f1f4f0b7c11").await;
+    assert_eq!((again.status, again.issue().0.as_str()), (StatusCode::CONFLICT, "duplicate"));
+    let id = first.json()["id"].as_str().unwrap().to_owned();
+    let location = format!("{}/Patient/{id}", bench.sandbox.endpoint(bench.addr));
+    assert_eq!(again.headers["location"].to_str().unwrap(), location);
+    assert_eq!(post("6f0c2f7a-1f0e-4c43-9a43-2f1f4f0b7c12").await.status, 201);
+    assert_eq!(bench.sandbox.history().len(), 2);
+}
+
+#[tokio::test]
 async fn types_healthlake_does_not_take_are_refused_in_its_words() {
     let bench = Bench::start(Config::default()).await;
     for kind in ["Subscription", "CodeSystem", "Basic", "SubstanceProtein", "Parameters", "Patientt"] {
