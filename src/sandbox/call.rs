@@ -42,6 +42,12 @@ impl Call {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
+    /// Asks for what the sandbox does not do; to ignore it would make a test pass for nothing.
+    pub(super) fn asks_too_much(&self) -> bool {
+        self.headers.contains_key("if-none-exist")
+            || self.header("prefer").is_some_and(|value| value.contains("respond-async"))
+    }
+
     pub(super) fn idempotency_key(&self) -> Option<&str> {
         self.header("x-amz-fhir-idempotency-key")
     }

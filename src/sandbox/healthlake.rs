@@ -1,6 +1,6 @@
 //! HealthLake's interactions, each a function of the store, the call and the time.
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -24,8 +24,10 @@ fn route(config: &Config, store: &mut Store, call: &Call, now: Timestamp) -> Res
         return Err(Answer::aws(StatusCode::NOT_FOUND, "ResourceNotFoundException", message));
     }
     let target = Target::of(&call.path).map_err(unroutable)?;
-    let interaction = Method::clone(&call.method);
-    match (interaction.as_str(), &target) {
+    if call.asks_too_much() {
+        return Err(Answer::unsupported_interaction());
+    }
+    match (call.method.as_str(), &target) {
         ("GET", Target::Metadata) => Ok(metadata(config)),
         ("POST", Target::Base) => bundle::process(config, store, call, now),
         ("PUT", Target::Instance(kind, id)) if call.query.is_empty() => {
