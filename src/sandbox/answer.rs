@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, ETAG};
+use http::header::{CONTENT_TYPE, ETAG, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
@@ -122,6 +122,14 @@ impl Answer {
     pub(super) fn with_etag(mut self, version: u64) -> Self {
         self.headers.push((ETAG, format!("W/\"{version}\"")));
         self
+    }
+
+    /// The same POST again: what the first one made stands in `Location`.
+    pub(super) fn duplicate(location: String) -> Self {
+        let text = "A request with this idempotency key was processed already.";
+        let mut answer = Self::outcome(StatusCode::CONFLICT, "duplicate", text);
+        answer.headers.push((LOCATION, location));
+        answer
     }
 
     /// What a fault wants instead; what it leaves open stays as it is.

@@ -9,7 +9,7 @@ use super::sigv4::percent_decode;
 use super::store::Condition;
 use super::types;
 
-/// The longest first: a request below one of them is the same data store, seen through another door.
+/// A request below one of them is to the same data store, seen through another door.
 const PREFIXES: &[&str] = &["patientaccess", "provideraccess", "payertopayerdx", "priorauthservice"];
 
 pub(super) struct Call {
@@ -40,6 +40,16 @@ impl Call {
 
     fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Asks for what the sandbox does not do; to ignore it would make a test pass for nothing.
+    pub(super) fn asks_too_much(&self) -> bool {
+        self.headers.contains_key("if-none-exist")
+            || self.header("prefer").is_some_and(|value| value.contains("respond-async"))
+    }
+
+    pub(super) fn idempotency_key(&self) -> Option<&str> {
+        self.header("x-amz-fhir-idempotency-key")
     }
 
     /// Strong consistency: reads see the previous version while the newest is indexed, writes cost twice.
@@ -78,9 +88,18 @@ impl Call {
     /// The data store's base as the caller sees it, for links.
     pub(super) fn base(&self) -> String {
         let host = self.header(header::HOST.as_str()).unwrap_or("localhost");
-        let end = self.path.find("/r4").map_or(self.path.len(), |at| at + "/r4".len());
-        format!("http://{host}{}", &self.path[..end])
+        let segments = segments(&self.path);
+        let end = segments.iter().position(|segment| segment == "r4").map_or(segments.len(), |at| at + 1);
+        format!("http://{host}/{}", segments[..end].join("/"))
     }
+}
+
+/// Decoded, and none of them empty: a doubled slash counts as one, as in the signature.
+fn segments(path: &str) -> Vec<String> {
+    path.split('/')
+        .map(|segment| String::from_utf8_lossy(&percent_decode(segment)).into_owned())
+        .filter(|segment| !segment.is_empty())
+        .collect()
 }
 
 /// The version in `W/"3"`; None: it names none.
@@ -115,11 +134,7 @@ pub(super) enum Unroutable {
 
 impl Target {
     pub(super) fn of(path: &str) -> Result<Self, Unroutable> {
-        let decoded: Vec<String> = path
-            .split('/')
-            .map(|segment| String::from_utf8_lossy(&percent_decode(segment)).into_owned())
-            .filter(|segment| !segment.is_empty())
-            .collect();
+        let decoded = segments(path);
         let segments: Vec<&str> = decoded.iter().map(String::as_str).collect();
         let rest = match segments.as_slice() {
             ["datastore", _, "r4", rest @ ..] => rest,
@@ -146,8 +161,11 @@ impl Target {
     }
 
     /// The data store a path names.
-    pub(super) fn datastore(path: &str) -> Option<&str> {
-        path.strip_prefix("/datastore/")?.split('/').next()
+    pub(super) fn datastore(path: &str) -> Option<String> {
+        match segments(path).as_slice() {
+            [first, id, ..] if first == "datastore" => Some(id.clone()),
+            _ => None,
+        }
     }
 
     pub(super) fn kind(&self) -> Option<&str> {
@@ -187,6 +205,14 @@ mod tests {
         assert_eq!(Target::of("/datastore/d/r4/Patient/a%20b"), Err(Unroutable::BadId("a b".into())));
         assert_eq!(Target::of("/datastore/d/r4/Patient/a/$everything"), Err(Unroutable::NotSupported));
         assert_eq!(Target::of("/datastore/d/r4/$export"), Err(Unroutable::NotSupported));
+    }
+
+    #[test]
+    fn the_data_store_is_read_as_the_rest_is() {
+        for path in ["/datastore/d/r4/Patient", "//datastore//d/r4", "/datastore/%64/r4"] {
+            assert_eq!(Target::datastore(path).as_deref(), Some("d"), "{path}");
+        }
+        assert_eq!(Target::datastore("/elsewhere/d"), None);
     }
 
     #[test]

@@ -128,27 +128,27 @@ impl Work {
     async fn run(self, parts: Parts, body: Bytes) -> Option<Answer> {
         let call = Call::new(parts, body);
         let plan = self.plan(&call);
-        if !plan.delay.is_zero() {
+        // What a fault holds back is void after a reset: it would turn up in somebody else's scenario.
+        let epoch = lock(&self.sandbox.0.store).epoch;
+        let held_back = (!plan.delay.is_zero()).then_some(epoch);
+        if held_back.is_some() {
             tokio::time::sleep(plan.delay).await;
         }
         match plan.effect {
-            None => Some(self.act(&call)),
-            Some(Effect::Rewrite(by)) => Some(self.act(&call).replaced(by)),
+            None => Some(self.act(&call, held_back)),
+            Some(Effect::Rewrite(by)) => Some(self.act(&call, held_back).replaced(by)),
             Some(Effect::Instead(by)) => Some(self.failure().replaced(by)),
             Some(Effect::Throttle(by)) => Some(self.throttled().replaced(by)),
             Some(Effect::Cut(Cut::Before)) => None,
             Some(Effect::Cut(Cut::After)) => {
-                let _ = self.act(&call);
+                let _ = self.act(&call, held_back);
                 None
             }
             Some(Effect::Late { by, answer }) => {
                 let answer = answer.map(|replacement| self.failure().replaced(replacement));
-                let epoch = lock(&self.sandbox.0.store).epoch;
                 tokio::spawn(async move {
                     tokio::time::sleep(by).await;
-                    if lock(&self.sandbox.0.store).epoch == epoch {
-                        let _ = self.act(&call);
-                    }
+                    let _ = self.act(&call, Some(epoch));
                 });
                 answer
             }
@@ -165,7 +165,8 @@ impl Work {
         lock(&self.sandbox.0.faults).plan(&about)
     }
 
-    fn act(&self, call: &Call) -> Answer {
+    /// Carries the call out, unless the store was reset since `epoch`.
+    fn act(&self, call: &Call, epoch: Option<u64>) -> Answer {
         let sandbox = &self.sandbox;
         let now = sandbox.now();
         if self.service == Service::Sts {
@@ -176,7 +177,11 @@ impl Work {
         if call.is_write() && !lock(&sandbox.0.capacity).take(units, now) {
             return self.throttled();
         }
-        healthlake::answer(sandbox.config(), &mut lock(&sandbox.0.store), call, now)
+        let mut store = lock(&sandbox.0.store);
+        if epoch.is_some_and(|epoch| epoch != store.epoch) {
+            return self.failure();
+        }
+        healthlake::answer(sandbox.config(), &mut store, call, now)
     }
 
     fn throttled(&self) -> Answer {

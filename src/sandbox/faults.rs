@@ -70,7 +70,7 @@ pub struct Fault {
 
 impl Fault {
     /// What is wrong with it, in a sentence for the one who wrote it.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub fn check(&self) -> Result<(), String> {
         let replaces = self.replaces();
         if !replaces
             && !self.throttle

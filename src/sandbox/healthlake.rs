@@ -1,6 +1,6 @@
 //! HealthLake's interactions, each a function of the store, the call and the time.
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -24,8 +24,10 @@ fn route(config: &Config, store: &mut Store, call: &Call, now: Timestamp) -> Res
         return Err(Answer::aws(StatusCode::NOT_FOUND, "ResourceNotFoundException", message));
     }
     let target = Target::of(&call.path).map_err(unroutable)?;
-    let interaction = Method::clone(&call.method);
-    match (interaction.as_str(), &target) {
+    if call.asks_too_much() {
+        return Err(Answer::unsupported_interaction());
+    }
+    match (call.method.as_str(), &target) {
         ("GET", Target::Metadata) => Ok(metadata(config)),
         ("POST", Target::Base) => bundle::process(config, store, call, now),
         ("PUT", Target::Instance(kind, id)) if call.query.is_empty() => {
@@ -36,7 +38,15 @@ fn route(config: &Config, store: &mut Store, call: &Call, now: Timestamp) -> Res
         ("POST", Target::Type(kind)) => {
             supported(config, kind)?;
             let draft = draft(config, call.level()?, &call.body, kind, None)?;
-            create(store, kind, &draft, now).map(|(_, written)| stored(&written))
+            let key = call.idempotency_key().map(str::to_owned);
+            if let Some(first) = key.as_ref().and_then(|key| store.created.get(key)) {
+                return Err(Answer::duplicate(format!("{}/{first}", call.base())));
+            }
+            let (id, written) = create(store, kind, &draft, now)?;
+            if let Some(key) = key {
+                store.created.insert(key, format!("{kind}/{id}"));
+            }
+            Ok(stored(&written))
         }
         ("DELETE", Target::Instance(kind, id)) => {
             supported(config, kind)?;
@@ -97,6 +107,7 @@ pub(super) fn draft(
     let known_profiles_only = config.strict_profiles && level == Level::Strict;
     Draft::read(body, &Expected { kind, id, known_profiles_only }).map_err(|defect| match defect {
         Defect::Malformed => Answer::bad_request("Invalid JSON found in input file"),
+        Defect::BadMeta => Answer::invalid(&format!("Element '{kind}.meta': the content is not that of a Meta")),
         Defect::NoType => Answer::bad_request("Missing required resourceType field in resource json"),
         Defect::NoId => Answer::bad_request("Missing required id field in resource json"),
         Defect::BadId(id) => Answer::bad_parameter("id", &id, "[A-Za-z0-9-.]{1,64}"),

@@ -11,6 +11,7 @@ mod exchange;
 mod faults;
 mod healthlake;
 mod inspect;
+mod parameters;
 mod resource;
 mod search;
 mod serve;

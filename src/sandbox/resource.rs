@@ -65,6 +65,8 @@ impl<'a> Members<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Defect {
     Malformed,
+    /// `meta` is no object, or `meta.profile` no list of strings.
+    BadMeta,
     NoType,
     NoId,
     BadId(String),
@@ -114,12 +116,12 @@ impl Draft {
             }
         }
         let meta = match members.get("meta") {
-            Some(meta) => serde_json::from_str(meta.get()).map_err(|_| Defect::Malformed)?,
+            Some(meta) => serde_json::from_str(meta.get()).map_err(|_| Defect::BadMeta)?,
             None => Members(Vec::new()),
         };
         if expected.known_profiles_only {
             let profiles: Vec<String> = match meta.get("profile") {
-                Some(profiles) => serde_json::from_str(profiles.get()).map_err(|_| Defect::Malformed)?,
+                Some(profiles) => serde_json::from_str(profiles.get()).map_err(|_| Defect::BadMeta)?,
                 None => Vec::new(),
             };
             if let Some(unknown) =
@@ -268,6 +270,7 @@ mod tests {
         assert_eq!(read(r#"{"resourceType":"Patient","id":"a"}x"#).unwrap_err(), Defect::Malformed);
         assert_eq!(read(r#"{"resourceType":"Patient","id":"a","id":"a"}"#).unwrap_err(), Defect::Malformed);
         assert_eq!(read("{}").unwrap_err(), Defect::NoType);
+        assert_eq!(read(r#"{"resourceType":"Patient","id":"a","meta":1}"#).unwrap_err(), Defect::BadMeta);
         assert_eq!(read(r#"{"resourceType":"Patient"}"#).unwrap_err(), Defect::NoId);
         assert_eq!(
             read(r#"{"resourceType":"Patient","id":"a b"}"#).unwrap_err(),

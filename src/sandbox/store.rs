@@ -1,6 +1,6 @@
 //! What the data store holds: every resource with its versions, and the log of the writes that took effect.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -106,6 +106,8 @@ pub(super) struct Written {
 pub(super) struct Store {
     types: BTreeMap<String, BTreeMap<String, Entry>>,
     history: Vec<Write>,
+    /// What each idempotency key of a POST created.
+    pub(super) created: HashMap<String, String>,
     /// Reset counts this up, and so makes writes that were to take effect later void.
     pub(super) epoch: u64,
     /// Within `atomically`: what each changed entry was before.

@@ -77,19 +77,25 @@ async fn a_late_write_takes_effect_after_its_answer() {
 }
 
 #[tokio::test]
-async fn a_late_write_can_overtake_nothing_that_was_reset() {
+async fn what_a_fault_holds_back_is_void_after_a_reset() {
     let bench = Bench::start(Config::default()).await;
     bench.add_fault(r#"{"lateMs":50,"count":1}"#).await;
     assert_eq!(bench.put("Patient/a").await.status, 504);
-    bench.sandbox.reset();
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    bench.add_fault(r#"{"delayMs":1000,"count":1}"#).await;
+    let (delayed, ()) = tokio::join!(bench.put("Patient/a"), async {
+        eventually(|| bench.sandbox.faults().is_empty()).await;
+        bench.sandbox.reset();
+    });
+    // The first may have taken effect before the reset, which then undid it.
+    assert_eq!(delayed.status, 500);
+    tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(bench.sandbox.history().is_empty());
 }
 
 #[tokio::test]
 async fn a_late_write_undoes_a_newer_one() {
     let bench = Bench::start(Config::default()).await;
-    bench.add_fault(r#"{"lateMs":300,"count":1}"#).await;
+    bench.add_fault(r#"{"lateMs":1500,"count":1}"#).await;
     let with = |version: &str| {
         format!(r#"{{"resourceType":"Patient","id":"a","meta":{{"versionId":"{version}"}}}}"#)
     };
@@ -104,9 +110,11 @@ async fn a_late_write_undoes_a_newer_one() {
 #[tokio::test]
 async fn a_delayed_write_takes_effect_although_the_caller_left() {
     let bench = Bench::start(Config::default()).await;
-    bench.add_fault(r#"{"delayMs":400,"count":1}"#).await;
-    let request = bench.ask("PUT", "/Patient/a").body(&resource("Patient/a")).try_send();
-    assert!(tokio::time::timeout(Duration::from_millis(100), request).await.is_err());
+    bench.add_fault(r#"{"delayMs":300,"count":1}"#).await;
+    tokio::select! {
+        _ = bench.put("Patient/a") => panic!("answered before the fault was seen to strike"),
+        () = eventually(|| bench.sandbox.faults().is_empty()) => {}
+    }
     eventually(|| bench.sandbox.history().len() == 1).await;
     eventually(|| bench.sandbox.requests().iter().any(|line| line.status == Some(201))).await;
 }

@@ -1,9 +1,12 @@
 //! The sandbox driven over HTTP, by reqwest and by AWS's own signer.
 #![allow(clippy::unwrap_used)]
 
+mod bundles;
 mod faults;
+mod foreign;
 mod inspect;
 mod rest;
+mod search;
 mod signatures;
 mod sts;
 

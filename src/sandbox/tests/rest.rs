@@ -101,6 +101,23 @@ async fn post_gives_the_id_and_no_location() {
 }
 
 #[tokio::test]
+async fn a_post_with_the_same_idempotency_key_is_409_and_names_the_first() {
+    let bench = Bench::start(Config::default()).await;
+    let post = |key: &str| {
+        let body = r#"{"resourceType":"Patient"}"#;
+        bench.ask("POST", "/Patient").header("x-amz-fhir-idempotency-key", key).body(body).send()
+    };
+    let first = post("6f0c2f7a-1f0e-4c43-9a43-2f1f4f0b7c11").await;
+    let again = post("6f0c2f7a-1f0e-4c43-9a43-2f1f4f0b7c11").await;
+    assert_eq!((again.status, again.issue().0.as_str()), (StatusCode::CONFLICT, "duplicate"));
+    let id = first.json()["id"].as_str().unwrap().to_owned();
+    let location = format!("{}/Patient/{id}", bench.sandbox.endpoint(bench.addr));
+    assert_eq!(again.headers["location"].to_str().unwrap(), location);
+    assert_eq!(post("6f0c2f7a-1f0e-4c43-9a43-2f1f4f0b7c12").await.status, 201);
+    assert_eq!(bench.sandbox.history().len(), 2);
+}
+
+#[tokio::test]
 async fn types_healthlake_does_not_take_are_refused_in_its_words() {
     let bench = Bench::start(Config::default()).await;
     for kind in ["Subscription", "CodeSystem", "Basic", "SubstanceProtein", "Parameters", "Patientt"] {
@@ -273,4 +290,19 @@ async fn a_version_can_be_read() {
     assert_eq!(bench.get("/Patient/a/_history/1").await.text, first.text);
     assert_eq!(bench.get("/Patient/a/_history/3").await.status, 410);
     assert_eq!(bench.get("/Patient/a/_history/4").await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn writes_at_once_each_take_their_own_version() {
+    let bench = Bench::start(Config::default()).await;
+    let writes = (0..40).map(|_| bench.put("Patient/a"));
+    let mut versions: Vec<u64> = futures_util::future::join_all(writes)
+        .await
+        .iter()
+        .map(|got| got.json()["meta"]["versionId"].as_str().unwrap().parse().unwrap())
+        .collect();
+    versions.sort_unstable();
+    assert_eq!(versions, (1..=40).collect::<Vec<_>>());
+    let history = bench.sandbox.history();
+    assert!(history.iter().zip(1..).all(|(write, n)| (write.seq, write.version) == (n, n)));
 }

@@ -146,3 +146,33 @@ async fn a_session_chains_for_an_hour_at_most() {
     let longer = call(&bench, &session, &format!("{parameters}&DurationSeconds=7200")).await;
     assert_eq!(element(&longer, "Code"), "ValidationError");
 }
+
+/// The client that lakehook itself uses.
+#[tokio::test]
+async fn the_aws_sdk_is_understood() {
+    use aws_sdk_sts::config::{BehaviorVersion, Region};
+    let bench = Bench::start(Config::default()).await;
+    let client = |held: &Held| {
+        let credentials =
+            Credentials::new(held.key_id.clone(), held.secret.clone(), held.token.clone(), None, "test");
+        let config = aws_sdk_sts::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .endpoint_url(format!("http://{}", bench.addr))
+            .region(Region::new("us-east-1"))
+            .credentials_provider(credentials)
+            .build();
+        aws_sdk_sts::Client::from_conf(config)
+    };
+    let issued =
+        client(&bench.held).assume_role().role_arn(ROLE).role_session_name("sdk").send().await.unwrap();
+    let issued = issued.credentials().unwrap();
+    let session = Held {
+        key_id: issued.access_key_id().into(),
+        secret: issued.secret_access_key().into(),
+        token: Some(issued.session_token().into()),
+    };
+    let identity = client(&session).get_caller_identity().send().await.unwrap();
+    assert_eq!(identity.arn(), Some("arn:aws:sts::444455556666:assumed-role/writer/sdk"));
+    let refused = client(&Held { token: None, ..session }).get_caller_identity().send().await.unwrap_err();
+    assert_eq!(refused.into_service_error().meta().code(), Some("InvalidClientTokenId"));
+}
