@@ -38,6 +38,7 @@ pub struct Builder {
     environment: Vec<(String, String)>,
     token: bool,
     role: bool,
+    tail: Option<String>,
 }
 
 /// An answer, read whole.
@@ -69,6 +70,12 @@ impl Builder {
         self
     }
 
+    /// What stands behind the data store's id in the endpoint.
+    pub fn tail(mut self, tail: &str) -> Self {
+        self.tail = Some(tail.to_owned());
+        self
+    }
+
     /// Without the default bearer token.
     pub fn no_token(mut self) -> Self {
         self.token = false;
@@ -83,7 +90,10 @@ impl Builder {
 
     pub async fn start(self) -> TestApp {
         let (sandbox, address) = self.start_sandbox().await;
-        let endpoint = sandbox.endpoint(address);
+        let endpoint = match &self.tail {
+            Some(tail) => format!("http://{address}/datastore/{}{tail}", sandbox.config().datastore_id),
+            None => sandbox.endpoint(address),
+        };
         self.start_at(sandbox, address, &endpoint).await
     }
 
@@ -183,6 +193,7 @@ impl TestApp {
             environment: Vec::new(),
             token: true,
             role: true,
+            tail: None,
         }
     }
 

@@ -4,3 +4,4 @@ pub mod app;
 pub mod hapi;
 pub mod moto;
 pub mod process;
+pub mod upstream;
