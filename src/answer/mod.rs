@@ -161,7 +161,7 @@ fn respond(verdict: &Verdict, row: &Row, body: Option<String>) -> Response {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"lakehook\""));
         }
         // What remains of such a body is not read any more.
-        Verdict::BodyTooSlow | Verdict::TooLarge { limit: Some(_) } => {
+        Verdict::BodyTooSlow => {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         _ => {}
