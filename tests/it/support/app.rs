@@ -288,6 +288,12 @@ impl TestApp {
         panic!("fewer than {n} delivery lines: {}", self.log());
     }
 
+    pub async fn delivery_in_flight(&self) -> usize {
+        let text = self.admin("/metrics").await.body;
+        let line = text.lines().find_map(|line| line.strip_prefix("lakehook_in_flight "));
+        line.unwrap().parse().unwrap()
+    }
+
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().unwrap().to_string();
         assert!(std::process::Command::new("kill").args([name, &pid]).status().unwrap().success());
