@@ -142,27 +142,44 @@ fn by_code(outcome: &Outcome, retry_after: Option<Duration>) -> Option<Meaning> 
 
 fn by_exception(name: &str, retry_after: Option<Duration>) -> Option<Meaning> {
     Some(match name {
-        "ThrottlingException" | "Throttling" | "ThrottledException" | "RequestThrottled"
-        | "RequestThrottledException" | "TooManyRequestsException" | "RequestLimitExceeded"
-        | "ProvisionedThroughputExceededException" | "SlowDown" => Meaning::Throttled { retry_after },
-        "AccessDenied" | "AccessDeniedException" | "UnrecognizedClientException" | "InvalidClientTokenId"
-        | "InvalidSignatureException" | "SignatureDoesNotMatch" | "IncompleteSignature"
-        | "IncompleteSignatureException" | "MissingAuthenticationToken"
-        | "MissingAuthenticationTokenException" | "ExpiredToken" | "ExpiredTokenException"
-        | "RequestExpired" | "NotAuthorizedException" | "UnauthorizedException" => Meaning::NotAuthorized,
+        "ThrottlingException"
+        | "Throttling"
+        | "ThrottledException"
+        | "RequestThrottled"
+        | "RequestThrottledException"
+        | "TooManyRequestsException"
+        | "RequestLimitExceeded"
+        | "ProvisionedThroughputExceededException"
+        | "SlowDown" => Meaning::Throttled { retry_after },
+        "AccessDenied"
+        | "AccessDeniedException"
+        | "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "InvalidSignatureException"
+        | "SignatureDoesNotMatch"
+        | "IncompleteSignature"
+        | "IncompleteSignatureException"
+        | "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenException"
+        | "ExpiredToken"
+        | "ExpiredTokenException"
+        | "RequestExpired"
+        | "NotAuthorizedException"
+        | "UnauthorizedException" => Meaning::NotAuthorized,
         "ConflictException" => Meaning::Conflict,
         "RequestEntityTooLargeException" => Meaning::TooLarge,
         "ResourceNotFoundException" => Meaning::Unexpected,
-        "InternalServerException" | "InternalFailure" | "InternalServerError" | "ServiceUnavailable"
+        "InternalServerException"
+        | "InternalFailure"
+        | "InternalServerError"
+        | "ServiceUnavailable"
         | "ServiceUnavailableException" => Meaning::Failed,
-        "ValidationException" => {
-            Meaning::Refused(vec![Issue {
-                severity: Severity::Error,
-                code: "invalid".into(),
-                diagnostics: "HealthLake refuses the request: ValidationException".into(),
-                expression: None,
-            }])
-        }
+        "ValidationException" => Meaning::Refused(vec![Issue {
+            severity: Severity::Error,
+            code: "invalid".into(),
+            diagnostics: "HealthLake refuses the request: ValidationException".into(),
+            expression: None,
+        }]),
         _ => return None,
     })
 }

@@ -35,7 +35,12 @@ pub fn encoding(headers: &HeaderMap) -> Result<Encoding, Verdict> {
 }
 
 /// What a delivery may come to hold in memory (bytes), as far as its head tells.
-pub fn expected_bytes(headers: &HeaderMap, encoding: Encoding, chunked: bool, limit: usize) -> Result<usize, Verdict> {
+pub fn expected_bytes(
+    headers: &HeaderMap,
+    encoding: Encoding,
+    chunked: bool,
+    limit: usize,
+) -> Result<usize, Verdict> {
     let stated = headers
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())

@@ -174,7 +174,8 @@ fn source(
         external_id: args.role_external_id.as_ref().map(|id| id.expose_secret().to_owned()),
     });
     if let Some(sandbox) = sandbox {
-        let base = Credentials::new(&sandbox.access_key_id, &sandbox.secret_access_key, None, None, "sandbox");
+        let base =
+            Credentials::new(&sandbox.access_key_id, &sandbox.secret_access_key, None, None, "sandbox");
         let role = role.unwrap_or_else(|| Role {
             arn: format!("arn:aws:iam::{}:role/lakehook", sandbox.account),
             session_name: args.role_session_name.clone(),

@@ -115,7 +115,8 @@ async fn row_too_large_is_413() {
         format!(r#"{{"resourceType":"Patient","id":"p1","name":[{{"family":"{}"}}]}}"#, "x".repeat(bytes))
     };
     // A string may hold 1 MB.
-    let many = (0..6).map(|_| format!(r#"{{"family":"{}"}}"#, "x".repeat(1_000_000))).collect::<Vec<_>>().join(",");
+    let many =
+        (0..6).map(|_| format!(r#"{{"family":"{}"}}"#, "x".repeat(1_000_000))).collect::<Vec<_>>().join(",");
     let healthlake_s = format!(r#"{{"resourceType":"Patient","id":"p1","name":[{many}]}}"#);
     let answer = app.put("/Patient/p1", healthlake_s).await;
     assert_eq!((answer.status, answer.verdict().as_str()), (413, "too-large"));
@@ -155,7 +156,10 @@ async fn row_credentials_refused_is_503_never_401() {
         (401, ""),
         (403, "The request signature we calculated does not match the signature you provided."),
         (403, r#"{"message":"User is not authorized to perform: healthlake:UpdateResource"}"#),
-        (400, r#"{"__type":"ExpiredTokenException","message":"The security token included in the request is expired"}"#),
+        (
+            400,
+            r#"{"__type":"ExpiredTokenException","message":"The security token included in the request is expired"}"#,
+        ),
     ] {
         app.sandbox.clear_faults();
         app.fault(&fault(status, body));

@@ -53,7 +53,9 @@ async fn what_belongs_to_the_cdr_stops_here() {
             "x-amz-security-token"
         ]
     );
-    assert!(seen[0].headers["authorization"].to_str().unwrap().starts_with("AWS4-HMAC-SHA256 Credential=ASIA"));
+    assert!(
+        seen[0].headers["authorization"].to_str().unwrap().starts_with("AWS4-HMAC-SHA256 Credential=ASIA")
+    );
 }
 
 #[tokio::test]
@@ -110,7 +112,10 @@ async fn no_list_of_supported_types_is_kept() {
     let upstream = Upstream::start().await;
     let app = TestApp::builder().start_before(&upstream.endpoint()).await;
     // HealthLake does not take it today: that is HealthLake's to say.
-    assert_eq!(app.put("/Basic/b1", r#"{"resourceType":"Basic","id":"b1","code":{"text":"x"}}"#).await.status, 200);
+    assert_eq!(
+        app.put("/Basic/b1", r#"{"resourceType":"Basic","id":"b1","code":{"text":"x"}}"#).await.status,
+        200
+    );
     let off = TestApp::builder().arg("--validation", "off").start_before(&upstream.endpoint()).await;
     assert_eq!(off.put("/Sesame/s1", r#"{"resourceType":"Sesame","id":"s1"}"#).await.status, 200);
     assert_eq!(upstream.requests().len(), 2);

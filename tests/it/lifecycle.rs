@@ -24,14 +24,19 @@ async fn health_does_not_fail_because_healthlake_does() {
     assert_eq!(app.put("/Patient/a", patient("a", 1)).await.status, 502);
     assert_eq!((app.health("/healthz").await, app.health("/readyz").await), (200, 200));
     let detail = app.admin("/readyz").await.json();
-    assert_eq!((&detail["ready"], &detail["healthlake"]["lastAnswer"]["status"]), (&true.into(), &500.into()));
+    assert_eq!(
+        (&detail["ready"], &detail["healthlake"]["lastAnswer"]["status"]),
+        (&true.into(), &500.into())
+    );
     assert!(detail["credentials"]["expire"].is_string());
 }
 
 #[tokio::test]
 async fn ready_waits_for_credentials_and_health_does_not() {
     let app = TestApp::builder()
-        .sandbox(|config| config.faults = vec![serde_json::from_str(r#"{"status":500,"service":"sts"}"#).unwrap()])
+        .sandbox(|config| {
+            config.faults = vec![serde_json::from_str(r#"{"status":500,"service":"sts"}"#).unwrap()]
+        })
         .start()
         .await;
     assert_eq!((app.health("/healthz").await, app.health("/readyz").await), (200, 503));
@@ -54,7 +59,8 @@ async fn sigterm_turns_health_first_then_drains_and_exits_0() {
     app.fault(r#"{"delayMs":2500,"service":"healthlake","key":"Patient/slow"}"#);
     let (request, address) =
         (app.request(reqwest::Method::PUT, "/Patient/slow"), format!("http://{}/healthz", app.address()));
-    let slow = tokio::spawn(send(request.header("content-type", "application/fhir+json").body(patient("slow", 1))));
+    let slow =
+        tokio::spawn(send(request.header("content-type", "application/fhir+json").body(patient("slow", 1))));
     while app.forwarded() == 0 && app.delivery_in_flight().await == 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -75,7 +81,8 @@ async fn sigterm_turns_health_first_then_drains_and_exits_0() {
 async fn a_delivery_whose_caller_hung_up_is_drained_too() {
     let mut app = TestApp::builder().arg("--drain-delay", "0s").start().await;
     app.fault(r#"{"delayMs":1000,"service":"healthlake"}"#);
-    let request = app.request(reqwest::Method::PUT, "/Patient/a").header("content-type", "application/fhir+json");
+    let request =
+        app.request(reqwest::Method::PUT, "/Patient/a").header("content-type", "application/fhir+json");
     let caller = tokio::spawn(request.body(patient("a", 1)).send());
     while app.delivery_in_flight().await == 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -90,7 +97,8 @@ async fn a_delivery_whose_caller_hung_up_is_drained_too() {
 async fn the_drain_has_a_bound() {
     let mut app = TestApp::builder().arg("--drain-delay", "0s").arg("--drain-timeout", "300ms").start().await;
     app.fault(r#"{"delayMs":7000,"service":"healthlake"}"#);
-    let request = app.request(reqwest::Method::PUT, "/Patient/a").header("content-type", "application/fhir+json");
+    let request =
+        app.request(reqwest::Method::PUT, "/Patient/a").header("content-type", "application/fhir+json");
     let _caller = tokio::spawn(request.body(patient("a", 1)).send());
     while app.delivery_in_flight().await == 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -134,7 +142,8 @@ async fn the_troubleshooting_logs_are_switched_at_run_time() {
     }
     let log = app.log();
     let line = |target: &str| {
-        let found = log.lines().find(|line| line.contains(target)).unwrap_or_else(|| panic!("{target}: {log}"));
+        let found =
+            log.lines().find(|line| line.contains(target)).unwrap_or_else(|| panic!("{target}: {log}"));
         serde_json::from_str::<serde_json::Value>(found).unwrap()
     };
     let export = line("lakehook::export\"");
@@ -176,7 +185,10 @@ async fn a_delivery_s_line_tells_what_an_operator_asks() {
     ] {
         assert_eq!(line[field], value, "{field}: {line}");
     }
-    assert_eq!((&line["healthlake_status"], &line["attempts"], &line["bytes"]), (&201.into(), &1.into(), &106.into()));
+    assert_eq!(
+        (&line["healthlake_status"], &line["attempts"], &line["bytes"]),
+        (&201.into(), &1.into(), &106.into())
+    );
     for field in ["healthlake_request_id", "validate_ms", "wait_ms", "healthlake_ms", "peer"] {
         assert!(!line[field].is_null(), "{field}: {line}");
     }

@@ -198,6 +198,9 @@ async fn http_2_without_tls_is_spoken() {
             .unwrap()
     };
     let (one, two) = tokio::join!(sender.clone().send_request(put("a")), sender.send_request(put("b")));
-    assert_eq!((one.unwrap().status(), two.as_ref().unwrap().status()), (http::StatusCode::CREATED, http::StatusCode::CREATED));
+    assert_eq!(
+        (one.unwrap().status(), two.as_ref().unwrap().status()),
+        (http::StatusCode::CREATED, http::StatusCode::CREATED)
+    );
     assert!(two.unwrap().into_body().collect().await.is_ok());
 }

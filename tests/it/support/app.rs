@@ -115,7 +115,9 @@ impl Builder {
         let config = sandbox.config();
         let mut command = lakehook();
         command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
-        command.args(["--healthlake-endpoint", endpoint, "--sts-endpoint", &format!("http://{address}")]);
+        command.args(["--healthlake-endpoint", endpoint]);
+        // A flag beats a variable: what a test says of STS counts.
+        command.env("LAKEHOOK_STS_ENDPOINT", format!("http://{address}"));
         command.args(["--region", &config.region, "--log-format", "json"]);
         if self.token {
             command.args(["--token", TOKEN]);
@@ -143,8 +145,8 @@ pub fn lakehook() -> Command {
         }
     }
     // Off a cloud's machines nothing answers at IMDS's address, and a test must not ask.
-    command.env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_CONFIG_FILE", "/nonexistent");
-    command.env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent");
+    command.env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_CONFIG_FILE", "/dev/null");
+    command.env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
     command
 }
 
@@ -223,7 +225,8 @@ impl TestApp {
     }
 
     pub async fn post(&self, path: &str, json: impl Into<reqwest::Body>) -> Answer {
-        send(self.request(Method::POST, path).header("content-type", "application/fhir+json").body(json)).await
+        send(self.request(Method::POST, path).header("content-type", "application/fhir+json").body(json))
+            .await
     }
 
     pub async fn delete(&self, path: &str) -> Answer {

@@ -4,4 +4,5 @@ pub mod app;
 pub mod hapi;
 pub mod moto;
 pub mod process;
+pub mod tls;
 pub mod upstream;
