@@ -114,7 +114,8 @@ fn success(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Meaning {
         .get(http::header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .is_some_and(|value| value.contains("json"));
-    if !body.is_empty() && !(json && body.trim_ascii_start().starts_with(b"{")) {
+    let fhir = json && body.trim_ascii_start().starts_with(b"{");
+    if !fhir && !body.is_empty() {
         return Meaning::Unexpected;
     }
     match status.as_u16() {

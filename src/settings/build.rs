@@ -32,6 +32,7 @@ pub struct Plan {
 }
 
 /// HAPI hangs up after 10 s and sends again; a delivery must have ended well before.
+#[allow(dead_code)]
 pub const HAPI_TIMEOUT: Duration = Duration::from_secs(10);
 const SESSION: std::ops::RangeInclusive<u64> = 900..=43_200;
 
