@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use lakehook_fhirbolt_r4::{self as fhirbolt, Error};
 
-use super::check::{Findings, Nested};
+use super::findings::{Findings, Nested};
 use super::issue::Fault;
 use super::place;
 

@@ -2,7 +2,8 @@
 
 use super::check::Check;
 use super::primitive::{Form, Primitive, is_json_number};
-use super::scan::{Halt, Text};
+use super::scan::Halt;
+use super::text::Text;
 use super::xhtml;
 
 impl<'a> Check<'a> {
