@@ -241,8 +241,9 @@ impl<'a> Check<'a> {
                 }
                 Ok(())
             }
-            Kind::Primitive(primitive) | Kind::Attribute(primitive) => self
-                .list(position, false, |check| check.primitive(primitive, field.choice.is_none()).map(drop)),
+            Kind::Primitive(primitive) | Kind::Attribute(primitive) => {
+                self.list(position, false, |check| check.primitive(primitive, false).map(drop))
+            }
             Kind::Complex(id) if field.many => self.array(|check| check.object(id, Role::Element)),
             Kind::Complex(id) => {
                 let is_meta = role == Role::Resource && field.name == "meta";

@@ -19,7 +19,7 @@ pub(super) struct Findings<'a> {
     pub(super) nested: Vec<Nested>,
     /// How many levels of elements there are.
     pub(super) deepest: u32,
-    /// Decimals outside of a choice.
+    /// Single decimals outside of a choice: fhirbolt wants those as strings, all others as numbers.
     pub(super) decimals: Vec<Range<usize>>,
 }
 

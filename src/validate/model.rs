@@ -1,6 +1,6 @@
 //! fhirbolt decides: each resource of a document goes through its concrete type.
 //!
-//! Two faults of the concrete types are worked around here (a decimal outside of a choice has to be a string; a
+//! Two faults of the concrete types are worked around here (a single decimal outside of a choice has to be a string; a
 //! valid field after a nested resource is refused): nested resources are judged alone and then blanked out of a
 //! copy of the document in which the decimals are quoted. All fields that hold resources are optional, so nothing
 //! is missed in the parent. Where neither occurs there is no copy.

@@ -13,13 +13,14 @@ fn corpus(part: &str) -> Option<PathBuf> {
         return Some(part);
     }
     assert!(std::env::var_os("CI").is_none(), "no corpus at {}: set LAKEHOOK_CORPUS", part.display());
-    eprintln_note(&format!("skipped: no corpus at {}", part.display()));
+    note(&format!("skipped: no corpus at {}", part.display()));
     None
 }
 
+/// For who reads the output of a test.
 #[allow(clippy::print_stderr)]
-fn eprintln_note(note: &str) {
-    eprintln!("{note}");
+pub(super) fn note(text: &str) {
+    eprintln!("{text}");
 }
 
 pub(super) fn files(part: &str) -> Vec<PathBuf> {
@@ -38,7 +39,7 @@ fn said(refusal: &Refusal) -> String {
 #[test]
 fn official_examples_pass() {
     let validator = Validator::new(Mode::Strict, 64);
-    let mut refused = Vec::new();
+    let (mut passed, mut refused) = (0, Vec::new());
     for file in files("r4-examples") {
         let bytes = std::fs::read(&file).unwrap();
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
@@ -49,9 +50,11 @@ fn official_examples_pass() {
                 assert_eq!(value["id"].as_str(), facts.id.as_deref(), "{name}");
                 assert_eq!(value["meta"]["versionId"].as_str(), facts.version_id.as_deref(), "{name}");
                 assert_eq!(value["meta"]["lastUpdated"].as_str(), facts.last_updated.as_deref(), "{name}");
+                passed += 1;
             }
             Err(refusal) => refused.push(format!("{name} {}", said(&refusal))),
         }
     }
+    note(&format!("official examples: {passed} passed, {} refused", refused.len()));
     assert_eq!(refused, Vec::<String>::new());
 }
