@@ -206,13 +206,13 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// `resourceType`, or what no resource has.
     #[cold]
     fn unknown(&mut self, kind: &Type, key_at: usize, key: &[u8]) -> Result<(), Halt> {
         self.skip()?;
         self.fault(key_at, "structure", format!("unknown element `{}` in {}", quotable(key), kind.name))
     }
 
+    /// A name that is not in the table: `resourceType`, or one that FHIR does not have here.
     fn other_member(
         &mut self,
         kind: &Type,

@@ -61,7 +61,9 @@ fn one(name: &str, copy: &[u8], range: Range<usize>, decimals: &[Range<usize>]) 
         Some(Ok(())) => Ok(()),
         Some(Err(Error { message, line, column })) => {
             let at = original(start + place::byte_at(resource, line, column), decimals);
-            Err(Fault::new(at, "structure", message))
+            // At the very bound an array of primitives is one level too many for serde_json.
+            let code = if message.contains("recursion limit") { "too-costly" } else { "structure" };
+            Err(Fault::new(at, code, message))
         }
         // The table is derived from fhirbolt: only a table of another version could get here.
         None => {
