@@ -67,7 +67,7 @@ pub fn is_id(id: &str) -> bool {
 }
 
 /// What the CDR says of a resource's version, as text; `order` gives it meaning.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Version {
     /// `meta.versionId`
     pub version_id: Option<Box<str>>,

@@ -2,6 +2,8 @@
 //! after the other, and one that is older than what was forwarded is not sent.
 
 mod memory;
+pub mod record;
+pub mod store;
 mod version;
 
 pub use memory::{Claim, Memory};
