@@ -97,6 +97,10 @@ pub enum Verdict {
     Unreachable,
     DeadlinePassed,
     CdrUnavailable,
+    /// The order store failed, and forwarding without it is not allowed.
+    OrderUnavailable,
+    /// An earlier write of the same resource may still land, or another replica is at it.
+    Unsettled,
     Overloaded,
     ShuttingDown,
     /// A fault of our own.
@@ -170,6 +174,8 @@ impl Verdict {
             Self::Unreachable => "unreachable",
             Self::DeadlinePassed => "deadline-passed",
             Self::CdrUnavailable => "cdr-unavailable",
+            Self::OrderUnavailable => "order-unavailable",
+            Self::Unsettled => "unsettled",
             Self::Overloaded => "overloaded",
             Self::ShuttingDown => "shutting-down",
             Self::Internal => "internal",
@@ -197,6 +203,8 @@ impl Verdict {
                 | Self::Unreachable
                 | Self::DeadlinePassed
                 | Self::CdrUnavailable
+                | Self::OrderUnavailable
+                | Self::Unsettled
                 | Self::Overloaded
                 | Self::ShuttingDown
                 | Self::Internal

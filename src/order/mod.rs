@@ -3,8 +3,9 @@
 
 mod memory;
 pub mod record;
+pub mod rules;
 pub mod store;
 mod version;
+pub mod walk;
 
 pub use memory::{Claim, Memory};
-pub use version::{State, is_superseded};

@@ -1,0 +1,212 @@
+//! Carries out what the order's `Walk` wants done: each action in its room, its outcome back as an event.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::{Forward, Report};
+use crate::cdr::Current;
+use crate::delivery::{Addressed, Key};
+use crate::healthlake::{Attempted, CouldNot, Meaning};
+use crate::order::record::{Etag, Millis, Write};
+use crate::order::store::{ClaimRequest, Claimed, Owner, Settled};
+use crate::order::walk::{Action, End, Event, Walk, Want};
+use crate::verdict::Verdict;
+
+/// A claim outlives its delivery by this much: what ends at the deadline still has to be written down.
+const AFTERMATH: Duration = Duration::from_secs(2);
+
+pub(super) struct Drive<'a> {
+    forward: &'a Forward,
+    key: &'a Key,
+    /// The delivery's own bytes
+    json: Bytes,
+    /// What the CDR answered last
+    current: Bytes,
+    deadline: Instant,
+    owner: Owner,
+    report: &'a mut Report,
+    /// Why the CDR's answer could not be used
+    refused: Option<Verdict>,
+}
+
+impl<'a> Drive<'a> {
+    pub(super) fn new(
+        forward: &'a Forward,
+        key: &'a Key,
+        json: Bytes,
+        deadline: Instant,
+        report: &'a mut Report,
+    ) -> Self {
+        let owner = Owner(uuid::Uuid::new_v4().as_u128());
+        Self { forward, key, json, current: Bytes::new(), deadline, owner, report, refused: None }
+    }
+
+    pub(super) async fn run(mut self, want: Want) -> Result<Verdict, Verdict> {
+        let mut walk = Walk::new(want, self.forward.protocol, self.millis(self.deadline));
+        let mut event = Event::Begin;
+        loop {
+            let action = walk.apply(event, self.now());
+            if let Action::Done(end) = action {
+                self.report.order.asked_cdr = walk.asked_cdr;
+                self.report.order.in_doubt = walk.in_doubt;
+                return Ok(self.verdict(end));
+            }
+            event = self.carry_out(action).await;
+        }
+    }
+
+    async fn carry_out(&mut self, action: Action) -> Event {
+        let (healthlake, key, deadline) = (&self.forward.healthlake, self.key, self.deadline);
+        let started = Instant::now();
+        match action {
+            Action::Claim { write } => self.claim(write).await,
+            Action::AskCdr => self.ask_cdr().await,
+            Action::Put { if_match, current } => {
+                let json = if current { &self.current } else { &self.json };
+                let attempted = healthlake.put(key, json, if_match, deadline).await;
+                self.report.heard(&attempted, started);
+                self.written(&attempted, if_match)
+            }
+            Action::Delete { if_match } => {
+                let attempted = healthlake.delete(key, if_match, deadline).await;
+                self.report.heard(&attempted, started);
+                self.written(&attempted, if_match)
+            }
+            Action::ReadHealthLake => {
+                let (attempted, at_healthlake) = healthlake.read(key, deadline).await;
+                self.report.heard(&attempted, started);
+                at_healthlake.map_or(Event::HealthLakeFailed, Event::AtHealthLake)
+            }
+            Action::Wait { until } => {
+                let wait = Duration::from_millis(until.saturating_sub(self.now()));
+                sleep_until((started + wait).min(deadline)).await;
+                self.report.stages.wait += started.elapsed();
+                Event::Woke
+            }
+            Action::Settle(record) => {
+                let settled = self.forward.store.settle(key, self.owner, record).await;
+                self.report.stages.store += started.elapsed();
+                match settled {
+                    Ok(Settled::Yes) => Event::Settled,
+                    Ok(Settled::Lost) => {
+                        self.report.order.claim_lost = true;
+                        Event::Lost
+                    }
+                    Err(error) => self.store_failed(&error.0),
+                }
+            }
+            Action::Release => {
+                // A claim that can't be given back ends by itself.
+                let _ = self.forward.store.release(key, self.owner).await;
+                self.report.stages.store += started.elapsed();
+                Event::Released
+            }
+            Action::Done(_) => Event::Released,
+        }
+    }
+
+    async fn claim(&mut self, write: Write) -> Event {
+        let started = Instant::now();
+        let now = self.now();
+        let until = self.millis(self.deadline + AFTERMATH);
+        let settle = self.forward.protocol.settle;
+        let request = ClaimRequest { owner: self.owner, until, now, write, settle };
+        let claimed = timeout_at(self.deadline, self.forward.store.claim(self.key, request)).await;
+        self.report.stages.store += started.elapsed();
+        match claimed {
+            Ok(Ok(Claimed::Yes(record))) => Event::Claimed(record),
+            Ok(Ok(Claimed::No { until })) => {
+                self.report.order.contended = true;
+                Event::Held { until }
+            }
+            Ok(Err(error)) => self.store_failed(&error.0),
+            Err(_) => self.store_failed("no answer before the deadline"),
+        }
+    }
+
+    fn store_failed(&mut self, error: &str) -> Event {
+        self.report.order.store_failed = true;
+        tracing::error!(key = %self.key, store = self.forward.store.name(), error, "the order store failed");
+        Event::StoreFailed
+    }
+
+    async fn ask_cdr(&mut self) -> Event {
+        let Some(cdr) = &self.forward.cdr else { return Event::CdrFailed };
+        let started = Instant::now();
+        let read = cdr.read(self.key, self.deadline).await;
+        self.report.stages.cdr += started.elapsed();
+        match read {
+            Ok(Current::Gone) => Event::CdrGone,
+            Ok(Current::Resource(json)) => {
+                let addressed = Addressed::to(self.key);
+                match self.forward.validate(addressed, json, self.report).await {
+                    Ok(valid) => {
+                        self.current = valid.json;
+                        Event::CdrHas(valid.version)
+                    }
+                    Err(verdict) => {
+                        self.refused = Some(verdict);
+                        Event::CdrFailed
+                    }
+                }
+            }
+            Err(_) => Event::CdrFailed,
+        }
+    }
+
+    /// What HealthLake's answer, or its absence, says of the write itself.
+    fn written(&mut self, attempted: &Attempted, if_match: Option<Etag>) -> Event {
+        let event = match &attempted.result {
+            Ok(said) => match &said.meaning {
+                Meaning::Done(_) => {
+                    let etag = said.etag.as_deref().and_then(Etag::parse);
+                    return Event::Took { etag, earlier: attempted.earlier_unknown };
+                }
+                Meaning::Gone => return Event::Gone,
+                Meaning::Conflict if if_match.is_some() && said.status == 412 => Event::Precondition,
+                // It is not there any more, so it has not the version that was asked for.
+                Meaning::Unexpected
+                    if if_match.is_some()
+                        && said.exception.is_none()
+                        && matches!(said.status.as_u16(), 404 | 410) =>
+                {
+                    Event::Precondition
+                }
+                Meaning::Failed => Event::Unknown,
+                Meaning::Unexpected if said.status.is_success() => Event::Unknown,
+                _ => Event::Refused,
+            },
+            Err(CouldNot::Cut | CouldNot::Deadline) if attempted.attempts > 0 => Event::Unknown,
+            Err(_) => Event::NotSent,
+        };
+        self.report.order.precondition |= event == Event::Precondition;
+        match event {
+            // The first attempt was cut: whatever the second was told, the first may have landed.
+            Event::Refused | Event::NotSent if attempted.earlier_unknown => Event::Unknown,
+            event => event,
+        }
+    }
+
+    fn verdict(&mut self, end: End) -> Verdict {
+        match end {
+            End::Answered => self.report.answered(),
+            End::Superseded => Verdict::Superseded,
+            End::CdrFailed => self.refused.take().unwrap_or(Verdict::CdrUnavailable),
+            End::StoreFailed => Verdict::OrderUnavailable,
+            End::Unsettled => Verdict::Unsettled,
+        }
+    }
+
+    fn now(&self) -> Millis {
+        let since = (self.forward.clock)().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+    }
+
+    /// A moment of tokio's clock on the wall's.
+    fn millis(&self, at: Instant) -> Millis {
+        let left = at.saturating_duration_since(Instant::now());
+        self.now() + Millis::try_from(left.as_millis()).unwrap_or(0)
+    }
+}

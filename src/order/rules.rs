@@ -1,0 +1,142 @@
+//! What may be sent, given what is remembered: contract, section Order, rules 2 to 4. Plain functions: no clock,
+//! no I/O.
+
+use std::cmp::Ordering;
+
+use super::record::{Millis, Record};
+use super::version::{compare, instant_millis, whole_number};
+use crate::delivery::Version;
+
+/// What a rule says of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rule {
+    Send,
+    /// Older than what was forwarded.
+    Superseded,
+    /// The deliveries do not tell. The CDR knows; without it, `without_cdr` is done and counted.
+    InDoubt {
+        without_cdr: Fallback,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fallback {
+    Send,
+    Supersede,
+}
+
+/// A CDR's clock and ours may differ this much before a `meta.lastUpdated` proves nothing (milliseconds).
+pub const CLOCK_SKEW: Millis = 30_000;
+
+/// An upsert of `version`. `horizon`: after so long a sender has stopped repeating old deliveries.
+pub fn upsert(record: &Record, version: &Version, now: Millis, horizon: Millis) -> Rule {
+    let order = record.forwarded.as_ref().and_then(|forwarded| compare(version, forwarded));
+    let Some(tombstone) = record.deleted else {
+        return if order == Some(Ordering::Less) { Rule::Superseded } else { Rule::Send };
+    };
+    if matches!(order, Some(Ordering::Less | Ordering::Equal)) {
+        return Rule::Superseded;
+    }
+    // Written at the CDR after the DELETE had already come: a re-creation.
+    if instant_millis(version).is_some_and(|updated| updated > tombstone.at + CLOCK_SKEW) {
+        return Rule::Send;
+    }
+    // A re-creation, or an update from before the delete that was overtaken by it. Safe against resurrection
+    // first, as long as the sender may still be repeating such an update.
+    let late = now <= tombstone.at + horizon;
+    Rule::InDoubt { without_cdr: if late { Fallback::Supersede } else { Fallback::Send } }
+}
+
+/// A DELETE: it carries no version. Where every version up to the newest has come, none of them can have been a
+/// deletion, so that this one is newer than all. Otherwise it may be a late one, from before a re-creation.
+pub fn delete(record: &Record) -> Rule {
+    let newest = record.forwarded.as_ref().and_then(whole_number);
+    if record.deleted.is_some() || newest.is_some_and(|newest| record.seen.whole_up_to(newest)) {
+        return Rule::Send;
+    }
+    Rule::InDoubt { without_cdr: Fallback::Send }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::record::Tombstone;
+    use super::*;
+
+    const NOW: Millis = 1_800_000_000_000;
+    const HORIZON: Millis = 120_000;
+
+    fn v(number: u32) -> Version {
+        Version { version_id: Some(number.to_string().into()), last_updated: None }
+    }
+
+    fn at(number: u32, millis: Millis) -> Version {
+        let instant = jiff::Timestamp::from_millisecond(millis as i64).unwrap();
+        Version { last_updated: Some(instant.to_string().into()), ..v(number) }
+    }
+
+    fn record(versions: &[u32], deleted: Option<Millis>) -> Record {
+        let mut record = Record { deleted: deleted.map(|at| Tombstone { at }), ..Record::default() };
+        for number in versions {
+            record.seen.add((*number).into());
+            record.forwarded = Some(v(*number));
+        }
+        record
+    }
+
+    fn up(record: &Record, version: &Version) -> Rule {
+        upsert(record, version, NOW, HORIZON)
+    }
+
+    const DOUBT_SUPERSEDE: Rule = Rule::InDoubt { without_cdr: Fallback::Supersede };
+    const DOUBT_SEND: Rule = Rule::InDoubt { without_cdr: Fallback::Send };
+
+    #[test]
+    fn rule_2_older_is_superseded_equal_and_newer_are_sent() {
+        let record = record(&[1, 2], None);
+        assert_eq!(up(&record, &v(1)), Rule::Superseded);
+        assert_eq!(up(&record, &v(2)), Rule::Send);
+        assert_eq!(up(&record, &v(3)), Rule::Send);
+        assert_eq!(up(&record, &Version::default()), Rule::Send, "arrival order");
+        assert_eq!(up(&Record::default(), &v(1)), Rule::Send);
+    }
+
+    #[test]
+    fn rule_3_what_was_deleted_stays_deleted() {
+        let record = record(&[1, 2], Some(NOW - 1000));
+        assert_eq!(up(&record, &v(1)), Rule::Superseded);
+        assert_eq!(up(&record, &v(2)), Rule::Superseded);
+        // 3 may be the update before the delete, 4 the re-creation after it: the numbers alone don't tell.
+        assert_eq!(up(&record, &v(3)), DOUBT_SUPERSEDE);
+        assert_eq!(up(&record, &v(4)), DOUBT_SUPERSEDE);
+        assert_eq!(up(&record, &Version::default()), DOUBT_SUPERSEDE);
+    }
+
+    #[test]
+    fn rule_3_a_re_creation_written_after_the_delete_came_is_sent() {
+        let record = record(&[1], Some(NOW - 100_000));
+        assert_eq!(up(&record, &at(3, NOW)), Rule::Send);
+        assert_eq!(up(&record, &at(3, NOW - 100_000 + CLOCK_SKEW)), DOUBT_SUPERSEDE, "the clocks may differ");
+    }
+
+    #[test]
+    fn beyond_the_sender_s_retries_a_doubtful_upsert_is_sent() {
+        let record = record(&[1], Some(NOW - HORIZON - 1));
+        assert_eq!(up(&record, &v(3)), DOUBT_SEND);
+        assert_eq!(up(&record, &v(1)), Rule::Superseded);
+    }
+
+    #[test]
+    fn rule_3_a_delete_is_sent_where_no_version_is_missing() {
+        assert_eq!(delete(&record(&[1, 2, 3], None)), Rule::Send);
+        assert_eq!(delete(&record(&[1], Some(NOW))), Rule::Send, "a repeated delete");
+    }
+
+    #[test]
+    fn rule_3_a_delete_may_be_a_late_one_where_a_version_is_missing() {
+        // 2 may be the deletion that this DELETE tells of, and 3 the re-creation.
+        assert_eq!(delete(&record(&[1, 3], None)), DOUBT_SEND);
+        assert_eq!(delete(&record(&[7], None)), DOUBT_SEND);
+        assert_eq!(delete(&Record::default()), DOUBT_SEND);
+    }
+}

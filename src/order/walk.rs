@@ -1,0 +1,429 @@
+//! The way of one delivery, without clock, randomness or I/O: `apply(event) → action`. What runs in production,
+//! what the model checker explores and what the seeded storms drive is this one piece of code.
+//!
+//! Every write is conditional on HealthLake's own version where it is known, so that a write which lands late can't
+//! overwrite a newer one. Where it is not known, the next write waits until the earlier one can no longer land.
+
+use super::record::{Etag, Millis, Pending, Record, Tombstone, Write};
+use super::rules::{Fallback, Rule, delete, upsert};
+use super::version::{newest, whole_number};
+use crate::delivery::Version;
+
+/// What a delivery wants.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Want {
+    Upsert(Version),
+    Delete,
+    /// Whatever the CDR says now.
+    Current,
+}
+
+/// The protocol's settings; times in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Protocol {
+    /// A CDR can be asked.
+    pub has_cdr: bool,
+    /// What was sent can land this much later.
+    pub settle: Millis,
+    /// After so long a sender has stopped repeating old deliveries.
+    pub horizon: Millis,
+    pub on_store_failure: OnStoreFailure,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
+pub enum OnStoreFailure {
+    /// 503: a retry costs less than a stale record
+    Refuse,
+    /// Forward without the check
+    Forward,
+}
+
+/// What is to be done next.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    Claim { write: Write },
+    AskCdr,
+    /// The delivery's own bytes, or what the CDR answered last.
+    Put { if_match: Option<Etag>, current: bool },
+    Delete { if_match: Option<Etag> },
+    ReadHealthLake,
+    Wait { until: Millis },
+    Settle(Record),
+    Release,
+    Done(End),
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    Begin,
+    Claimed(Record),
+    Held { until: Millis },
+    StoreFailed,
+    CdrHas(Version),
+    CdrGone,
+    CdrFailed,
+    /// HealthLake took the write. `earlier`: a first attempt of it was cut and may land yet.
+    Took { etag: Option<Etag>, earlier: bool },
+    /// DELETE of what HealthLake does not have.
+    Gone,
+    /// HealthLake has another version than `if_match`.
+    Precondition,
+    /// HealthLake answered and did not act.
+    Refused,
+    /// It may have landed, or may land yet.
+    Unknown,
+    NotSent,
+    AtHealthLake(Option<Etag>),
+    HealthLakeFailed,
+    Woke,
+    Settled,
+    Lost,
+    Released,
+}
+
+/// How it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// With what HealthLake answered, or the failure to hear it.
+    Answered,
+    Superseded,
+    CdrFailed,
+    StoreFailed,
+    /// An earlier write may still land, and this delivery has no time to wait for that.
+    Unsettled,
+}
+
+/// HealthLake's version may be changed by others; after so many refusals the CDR is told to come again.
+const PRECONDITIONS: u8 = 3;
+
+/// How often a claim that another replica holds is looked at (milliseconds).
+const POLL: Millis = 40;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Walk {
+    want: Want,
+    protocol: Protocol,
+    deadline: Millis,
+    record: Record,
+    /// As it was claimed: where nothing was learned, nothing has to be written.
+    claimed: Record,
+    /// What the claim says will be written.
+    claimed_for: Write,
+    /// What was decided to be sent.
+    sending: Option<Sending>,
+    end: End,
+    preconditions: u8,
+    /// False where the store failed and the delivery is forwarded all the same.
+    remembers: bool,
+    /// The claim ended before the outcome could be written down.
+    lost: Option<Option<Etag>>,
+    /// The rule was in doubt and there was no CDR to ask.
+    pub in_doubt: bool,
+    pub asked_cdr: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Sending {
+    write: Write,
+    current: bool,
+    if_match: Option<Etag>,
+}
+
+impl Walk {
+    pub fn new(want: Want, protocol: Protocol, deadline: Millis) -> Self {
+        let claimed_for = match &want {
+            Want::Upsert(version) => Write::Upsert(version.clone()),
+            // In doubt the CDR is asked, and what it says is sent instead.
+            Want::Delete if protocol.has_cdr => Write::Current,
+            Want::Delete => Write::Delete,
+            Want::Current => Write::Current,
+        };
+        Self {
+            claimed: Record::default(),
+            claimed_for,
+            want,
+            protocol,
+            deadline,
+            record: Record::default(),
+            sending: None,
+            end: End::Answered,
+            preconditions: 0,
+            remembers: true,
+            lost: None,
+            in_doubt: false,
+            asked_cdr: false,
+        }
+    }
+
+    pub fn apply(&mut self, event: Event, now: Millis) -> Action {
+        match event {
+            Event::Begin => self.claim(),
+            Event::Held { until } => self.held(until, now),
+            Event::Woke => self.claim(),
+            Event::Claimed(record) => self.claimed(record, now),
+            Event::StoreFailed => self.store_failed(now),
+            Event::CdrHas(version) => self.cdr_has(&version, now),
+            Event::CdrGone => self.cdr_gone(now),
+            Event::CdrFailed => self.leave(End::CdrFailed),
+            Event::Took { etag, earlier } => self.took(etag, earlier, now),
+            Event::Gone => self.took(None, false, now),
+            Event::Precondition if self.preconditions < PRECONDITIONS => {
+                self.preconditions += 1;
+                Action::ReadHealthLake
+            }
+            Event::Precondition | Event::Refused | Event::NotSent => self.leave(End::Answered),
+            Event::Unknown => self.unknown(now),
+            Event::AtHealthLake(etag) => self.at_healthlake(etag, now),
+            Event::HealthLakeFailed => self.leave(End::Answered),
+            Event::Lost => self.lose(),
+            Event::Settled | Event::Released => Action::Done(self.end),
+        }
+    }
+
+    fn claim(&self) -> Action {
+        Action::Claim { write: self.claimed_for.clone() }
+    }
+
+    fn claimed(&mut self, record: Record, now: Millis) -> Action {
+        self.claimed = record.clone();
+        self.record = record;
+        self.expire(now);
+        if let Some(etag) = self.lost {
+            return self.after_loss(etag, now);
+        }
+        if let Want::Upsert(version) = &self.want {
+            whole_number(version).into_iter().for_each(|number| self.record.seen.add(number));
+        }
+        if self.asked_cdr { self.ask() } else { self.decide(now) }
+    }
+
+    fn decide(&mut self, now: Millis) -> Action {
+        // What a crashed claimant sent after asking the CDR is not known by its version.
+        let obscure = self.record.pending.iter().any(|pending| pending.write == Write::Current);
+        let rule = match &self.want {
+            Want::Current => return self.ask(),
+            _ if obscure && self.protocol.has_cdr => return self.ask(),
+            Want::Upsert(version) => upsert(&self.record, version, now, self.protocol.horizon),
+            Want::Delete => delete(&self.record),
+        };
+        match rule {
+            Rule::Send => self.send_wanted(now),
+            Rule::Superseded => self.leave(End::Superseded),
+            Rule::InDoubt { .. } if self.protocol.has_cdr => self.ask(),
+            Rule::InDoubt { without_cdr } => {
+                self.in_doubt = true;
+                match without_cdr {
+                    Fallback::Send => self.send_wanted(now),
+                    Fallback::Supersede => self.leave(End::Superseded),
+                }
+            }
+        }
+    }
+
+    /// Under a claim that says so: whoever takes over must not believe that it was the delivery's own version.
+    fn ask(&mut self) -> Action {
+        self.asked_cdr = true;
+        if self.claimed_for == Write::Current || !self.remembers {
+            return Action::AskCdr;
+        }
+        self.claimed_for = Write::Current;
+        self.claim()
+    }
+
+    /// The current version is always a right thing to send; what HealthLake has already is not sent again.
+    fn cdr_has(&mut self, version: &Version, now: Millis) -> Action {
+        whole_number(version).into_iter().for_each(|number| self.record.seen.add(number));
+        let known = self.record.deleted.is_none() && self.record.forwarded.as_ref() == Some(version);
+        if known && self.record.pending.is_empty() && self.want == Want::Delete {
+            return self.leave(End::Superseded);
+        }
+        self.send(Write::Upsert(version.clone()), true, now)
+    }
+
+    fn cdr_gone(&mut self, now: Millis) -> Action {
+        let known = self.record.deleted.is_some() && self.record.pending.is_empty();
+        if known && self.want != Want::Delete {
+            return self.leave(End::Superseded);
+        }
+        self.send(Write::Delete, true, now)
+    }
+
+    fn send_wanted(&mut self, now: Millis) -> Action {
+        let write = match &self.want {
+            Want::Upsert(version) => Write::Upsert(version.clone()),
+            Want::Delete | Want::Current => Write::Delete,
+        };
+        self.send(write, false, now)
+    }
+
+    fn send(&mut self, write: Write, current: bool, now: Millis) -> Action {
+        // An unconditional write that lands late would overwrite this one; unless it is the same.
+        let blocking = self.record.pending.iter().filter(|p| p.if_match.is_none() && p.write != write);
+        if let Some(until) = blocking.map(|pending| pending.until).max() {
+            return self.wait(until, now);
+        }
+        let if_match = self.record.etag;
+        let action = match write {
+            Write::Delete => Action::Delete { if_match },
+            _ => Action::Put { if_match, current },
+        };
+        self.sending = Some(Sending { write, current, if_match });
+        action
+    }
+
+    /// Another replica's claim mostly ends long before its time.
+    fn held(&self, until: Millis, now: Millis) -> Action {
+        let look = until.min(now + POLL);
+        if look < self.deadline { Action::Wait { until: look.max(now + 1) } } else { Action::Done(End::Unsettled) }
+    }
+
+    /// A wait ends in a new claim: the record may have changed meanwhile.
+    fn wait(&mut self, until: Millis, now: Millis) -> Action {
+        if until < self.deadline {
+            return Action::Wait { until: until.max(now + 1) };
+        }
+        self.leave(End::Unsettled)
+    }
+
+    fn took(&mut self, etag: Option<Etag>, earlier: bool, now: Millis) -> Action {
+        let Some(sending) = self.sending.clone() else { return self.leave(End::Answered) };
+        let record = &mut self.record;
+        // Conditional ones can't match any more; unconditional ones may land yet, the same write's copies too.
+        record.pending.retain(|pending| pending.if_match.is_none());
+        if earlier && sending.if_match.is_none() {
+            let until = now + self.protocol.settle;
+            remember(&mut record.pending, Pending { write: sending.write.clone(), if_match: None, until });
+        }
+        match &sending.write {
+            Write::Upsert(version) => {
+                record.forwarded = Some(version.clone());
+                record.deleted = None;
+                record.etag = etag;
+            }
+            Write::Delete | Write::Current => {
+                record.deleted = Some(Tombstone { at: now });
+                record.etag = None;
+            }
+        }
+        self.settle(End::Answered)
+    }
+
+    fn unknown(&mut self, now: Millis) -> Action {
+        if let Some(Sending { write, if_match, .. }) = self.sending.clone() {
+            let until = now + self.protocol.settle;
+            remember(&mut self.record.pending, Pending { write, if_match, until });
+        }
+        self.settle(End::Answered)
+    }
+
+    /// HealthLake has a version that we did not expect: an earlier write of ours has landed after all, or somebody
+    /// else wrote.
+    fn at_healthlake(&mut self, etag: Option<Etag>, now: Millis) -> Action {
+        let pending = std::mem::take(&mut self.record.pending);
+        let (may_land, settled): (Vec<_>, Vec<_>) = pending.into_iter().partition(|p| p.if_match.is_none());
+        self.record.pending = may_land;
+        for pending in settled {
+            self.landed(&pending, etag.is_none(), now);
+        }
+        self.record.etag = etag;
+        self.decide(now)
+    }
+
+    /// Takes a write for landed: older ones must not follow it.
+    fn landed(&mut self, pending: &Pending, gone: bool, now: Millis) {
+        match &pending.write {
+            Write::Upsert(version) if !gone => {
+                self.record.forwarded = Some(newest(self.record.forwarded.take(), version));
+                self.record.deleted = None;
+            }
+            Write::Delete if gone => self.record.deleted = Some(Tombstone { at: now }),
+            _ => {}
+        }
+    }
+
+    /// What can't land any more has landed or not: it is taken for landed, since what is older must not follow.
+    fn expire(&mut self, now: Millis) {
+        let pending = std::mem::take(&mut self.record.pending);
+        let (may_land, ended): (Vec<_>, Vec<_>) = pending.into_iter().partition(|p| p.until > now);
+        self.record.pending = may_land;
+        for pending in ended.iter().filter(|pending| pending.if_match.is_none()) {
+            match &pending.write {
+                Write::Upsert(version) => {
+                    self.record.forwarded = Some(newest(self.record.forwarded.take(), version));
+                }
+                Write::Delete => self.record.deleted = Some(Tombstone { at: now }),
+                Write::Current => {}
+            }
+        }
+        // Conditional ones are told by HealthLake's version at the next write, whenever that is.
+        self.record.pending.extend(ended.into_iter().filter(|pending| pending.if_match.is_some()));
+    }
+
+    fn store_failed(&mut self, now: Millis) -> Action {
+        match self.protocol.on_store_failure {
+            OnStoreFailure::Refuse => Action::Done(End::StoreFailed),
+            OnStoreFailure::Forward if self.sending.is_none() && self.remembers => {
+                self.remembers = false;
+                self.decide(now)
+            }
+            OnStoreFailure::Forward => Action::Done(self.end),
+        }
+    }
+
+    /// The claim ended while we wrote, and somebody else has claimed since. What we wrote is among its pending
+    /// writes; what is left to do is to tell whether ours came last.
+    fn lose(&mut self) -> Action {
+        match (&self.sending, self.lost) {
+            (Some(Sending { write: Write::Upsert(_), .. }), None) if self.record.etag.is_some() => {
+                self.lost = Some(self.record.etag);
+                self.claim()
+            }
+            _ => Action::Done(self.end),
+        }
+    }
+
+    fn after_loss(&mut self, ours: Option<Etag>, now: Millis) -> Action {
+        if ours <= self.record.etag {
+            return self.leave(End::Answered);
+        }
+        // Ours came last: the CDR says whether it was right to.
+        if self.protocol.has_cdr {
+            self.want = Want::Current;
+            self.record.etag = ours;
+            return self.ask();
+        }
+        let Some(Sending { write: Write::Upsert(version), .. }) = self.sending.clone() else {
+            return self.leave(End::Answered);
+        };
+        self.in_doubt = true;
+        self.record.forwarded = Some(newest(self.record.forwarded.take(), &version));
+        self.record.etag = ours;
+        self.record.pending.retain(|pending| pending.if_match.is_none() && pending.until > now);
+        self.settle(End::Answered)
+    }
+
+    fn settle(&mut self, end: End) -> Action {
+        self.end = end;
+        if self.remembers { Action::Settle(self.record.clone()) } else { Action::Done(end) }
+    }
+
+    /// Nothing was written. What was learned (versions that came, writes that landed) is kept all the same.
+    fn leave(&mut self, end: End) -> Action {
+        if self.record != self.claimed {
+            return self.settle(end);
+        }
+        self.end = end;
+        if self.remembers { Action::Release } else { Action::Done(end) }
+    }
+}
+
+/// A retry that is not heard of either is the same write once more.
+fn remember(pending: &mut Vec<Pending>, new: Pending) {
+    pending.retain(|old| old.write != new.write || old.if_match != new.if_match);
+    pending.push(new);
+}
+
+#[cfg(test)]
+#[path = "walk_tests.rs"]
+mod tests;
