@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::units::duration;
 use super::SettingsError;
+use super::units::duration;
 use crate::sandbox::{Config, Fault};
 
 #[derive(Args, Clone, Debug)]
