@@ -35,7 +35,7 @@ pub enum CdrError {
     Unreachable,
     #[error("the CDR did not answer before the deadline")]
     Deadline,
-    #[error("the CDR's resource is larger than the limit")]
+    #[error("the CDR's answer is larger than --max-body")]
     TooLarge,
 }
 

@@ -64,7 +64,7 @@ async fn check(plan: &Plan, subscription: Option<&Value>, sources: &Sources) -> 
     healthlake::check(&mut table, plan, resolved.as_ref(), deadline).await;
 
     table.section("CDR");
-    let found = cdr::check(&mut table, plan, subscription.is_none(), deadline).await;
+    let found = cdr::check(&mut table, plan, subscription.is_none()).await;
     for subscription in subscription.into_iter().chain(&found) {
         table.section(&subscription::name(subscription));
         subscription::check(&mut table, subscription, &authorization::Wants::of(plan));

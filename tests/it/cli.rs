@@ -2,6 +2,7 @@
 
 mod check;
 mod documentation;
+mod proxies;
 mod refusals;
 mod settings;
 mod subscriptions;

@@ -70,7 +70,7 @@ pub(super) async fn check(table: &mut Table, plan: &Plan) -> Option<Resolved> {
             format!("no answer: {}", quoted(&error)),
         )
         .advise(
-            "not needed to deliver, as no role is assumed; where it should be reachable, see --sts-endpoint",
+            "not needed to deliver, as no role is assumed; where it should be reachable, see HTTPS_PROXY and --sts-endpoint",
         ),
         Err(error) => refused(Row::failed("STS", quoted(&error)), &error),
     });

@@ -1,5 +1,7 @@
 //! The CDR's own API, and its Subscriptions that point here.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -10,14 +12,12 @@ use crate::settings::Plan;
 
 /// As many as are looked through.
 const PAGE: usize = 100;
+/// Not a delivery's deadline: a HAPI that has just started takes more than 8 s for its first CapabilityStatement.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The Subscriptions found there, where `search` asks for them.
-pub(super) async fn check(
-    table: &mut Table,
-    plan: &Plan,
-    search: bool,
-    deadline: impl Fn() -> Instant,
-) -> Vec<Value> {
+pub(super) async fn check(table: &mut Table, plan: &Plan, search: bool) -> Vec<Value> {
+    let deadline = || Instant::now() + PATIENCE;
     let Some(cdr) = &plan.cdr else {
         let row = Row::skipped("CDR", "no --cdr-url is set");
         table.add(if search {
@@ -45,6 +45,16 @@ async fn metadata(cdr: &Cdr, deadline: Instant) -> (Row, bool) {
     let body = match cdr.get("metadata", deadline).await {
         Ok((200, body)) => body,
         Ok((status, _)) => return (answered("CDR", status), false),
+        // It is there: that its Subscriptions can't be read either is for their own row to say.
+        Err(error @ CdrError::Deadline) => {
+            let row = Row::warning("CDR", format!("metadata: {error} of 30s"))
+                .advise("HAPI takes that long for the first one after its start: check again; else look at the CDR and at what stands between");
+            return (row, true);
+        }
+        Err(error @ CdrError::TooLarge) => {
+            let row = Row::warning("CDR", format!("metadata: {error}"));
+            return (row.advise("not read, so its FHIR version is not known; HAPI's has 2.6 MB: check with a larger --max-body"), true);
+        }
         Err(error) => return (unheard("CDR", &error), false),
     };
     let statement: Option<Value> = serde_json::from_slice(&body).ok();
@@ -129,7 +139,8 @@ fn answered(what: &'static str, status: u16) -> Row {
 
 fn unheard(what: &'static str, error: &CdrError) -> Row {
     Row::failed(what, error.to_string()).advise(match error {
-        CdrError::TooLarge => "its answer is larger than --max-body; ask with a larger one",
+        CdrError::Deadline => "nothing came for 30s: look at the CDR, and at what stands between",
+        CdrError::TooLarge => "check with a larger --max-body",
         _ => "compare --cdr-url; look at DNS, routes and, for a private CA, --ca-file",
     })
 }

@@ -104,6 +104,18 @@ pub(super) fn deliveries(table: &mut Table, plan: &Plan) {
         Row::ok("--deadline", format!("{shown}, below the 10s after which HAPI hangs up"))
     });
 
+    let drain = plan.settings.lifecycle.drain_timeout;
+    if drain < deadline {
+        let drain = humantime::format_duration(drain);
+        table.add(
+            Row::warning(
+                "--drain-timeout",
+                format!("{drain} is shorter than --deadline: at the end, deliveries may be cut"),
+            )
+            .advise("set it to the deadline or more: 15s"),
+        );
+    }
+
     table.add(match plan.settings.delivery.validation {
         Validation::Strict => {
             Row::ok("--validation", "strict: what is no valid R4 is answered 422 and not sent")

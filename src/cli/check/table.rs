@@ -156,8 +156,10 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// What another program said, fit for one row: printable, without line breaks, cut.
+/// What another program said, fit for one row: printable, without line breaks, cut. AWS's text about a signature
+/// goes on with the canonical request, and with it the session token: not that.
 pub(super) fn quoted(text: &str) -> String {
+    let text = text.split("The Canonical String").next().unwrap_or_default();
     let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
     let mut cut: String = first.chars().filter(|c| !c.is_control()).take(240).collect();
     if first.chars().count() > 240 {
@@ -187,6 +189,7 @@ mod tests {
     #[test]
     fn what_others_said_is_one_short_line() {
         assert_eq!(quoted("\n first\u{1b}[31m \nx-amz-security-token:secret"), "first[31m");
+        assert_eq!(quoted("no match. The Canonical String is x-amz-security-token:secret"), "no match.");
         assert_eq!(quoted(&"x".repeat(300)).chars().count(), 241);
     }
 }

@@ -175,15 +175,18 @@ async fn settings_with_traps_are_warned_of() {
         "strict",
         "--validation",
         "off",
+        "--drain-timeout",
+        "1s",
     ];
     let ran = store.check(&arguments).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     ran.row("--deadline", "warning", &["HAPI", "10s"]);
     ran.row("--keep-alive", "warning", &["60s", "ALB"]);
     ran.row("HealthLake validation", "ok", &["meta.profile", "structure-only"]);
+    ran.row("--drain-timeout", "warning", &["--deadline"]);
     ran.row("--validation", "ok", &["off"]);
     ran.row("who may call", "ok", &["anyone on this machine"]);
-    assert!(ran.out.ends_with("Nothing failed, 2 warnings.\n"), "{}", ran.out);
+    assert!(ran.out.ends_with("Nothing failed, 3 warnings.\n"), "{}", ran.out);
 }
 
 #[tokio::test]

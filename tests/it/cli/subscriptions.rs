@@ -129,6 +129,8 @@ async fn a_cdr_that_is_not_there_not_open_or_not_r4() {
     ran.row("Subscriptions", "warning", &["none of 0", "docs/subscriptions.md"]);
     ask("/closed").await.row("CDR", "failed", &["401", "--cdr-token-file"]);
     ask("/nothing").await.row("CDR", "failed", &["404", "--cdr-url"]);
+    let ran = check(&["--cdr-url", &format!("{cdr}/fhir"), "--max-body", "20"]).await;
+    ran.row("CDR", "warning", &["--max-body"]);
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let ran = check(&["--cdr-url", &format!("http://{nobody}/fhir")]).await;
     assert_eq!(ran.code, 1, "{ran:?}");
