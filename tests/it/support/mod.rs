@@ -1,6 +1,9 @@
 //! What tests start and talk to.
 
 pub mod app;
+pub mod corpus;
+pub mod exact;
 pub mod hapi;
 pub mod moto;
 pub mod process;
+pub mod tap;
