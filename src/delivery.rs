@@ -106,10 +106,17 @@ impl Addressed {
 #[derive(Clone, Debug)]
 pub enum Delivery {
     /// The resource as FHIR JSON, not yet validated.
-    Upsert { addressed: Addressed, json: Bytes },
-    Delete { key: Key },
+    Upsert {
+        addressed: Addressed,
+        json: Bytes,
+    },
+    Delete {
+        key: Key,
+    },
     /// A notification that names a resource without its content: the CDR has to be read.
-    Changed { key: Key },
+    Changed {
+        key: Key,
+    },
 }
 
 impl Delivery {
@@ -139,7 +146,9 @@ mod tests {
         for id in ["", ".", "..", "a/b", "a%2Fb", "a b", "é", "a?b", "a#b", "a\\b", "a;b", &"x".repeat(65)] {
             assert_eq!(Key::new("Patient", id), Err(KeyError::Id), "{id}");
         }
-        for resource_type in ["", "patient", "Pat1ent", "$everything", "_history", "Patient ", &"P".repeat(65)] {
+        for resource_type in
+            ["", "patient", "Pat1ent", "$everything", "_history", "Patient ", &"P".repeat(65)]
+        {
             assert_eq!(Key::new(resource_type, "1"), Err(KeyError::ResourceType), "{resource_type}");
         }
     }

@@ -64,7 +64,12 @@ impl Forward {
         report
     }
 
-    async fn walk(&self, delivery: Delivery, deadline: Instant, report: &mut Report) -> Result<Verdict, Verdict> {
+    async fn walk(
+        &self,
+        delivery: Delivery,
+        deadline: Instant,
+        report: &mut Report,
+    ) -> Result<Verdict, Verdict> {
         match delivery {
             Delivery::Upsert { addressed, json } => {
                 let valid = self.validate(addressed, json, report).await?;
@@ -89,7 +94,12 @@ impl Forward {
         }
     }
 
-    async fn validate(&self, addressed: Addressed, json: Bytes, report: &mut Report) -> Result<Valid, Verdict> {
+    async fn validate(
+        &self,
+        addressed: Addressed,
+        json: Bytes,
+        report: &mut Report,
+    ) -> Result<Valid, Verdict> {
         let started = Instant::now();
         let checked = if json.len() < LARGE {
             self.validator.json(&json)

@@ -41,7 +41,10 @@ pub fn bundle(kind: BundleAnswer, verdicts: &[Verdict]) -> Response {
         .iter()
         .zip(&rows)
         .map(|(verdict, row)| Entry {
-            response: EntryResponse { status: row.status.as_str().to_owned(), outcome: outcome(verdict, row) },
+            response: EntryResponse {
+                status: row.status.as_str().to_owned(),
+                outcome: outcome(verdict, row),
+            },
         })
         .collect();
     let r#type = match kind {

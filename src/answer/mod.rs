@@ -33,10 +33,13 @@ pub(crate) struct Row {
 pub(crate) fn row(verdict: &Verdict) -> Row {
     use Severity::{Error, Information, Warning};
     let row = |status, severity, code, text| Row { status, severity, code, text, retry_after: None };
-    let again = |status, code, text, pause| Row { status, severity: Error, code, text, retry_after: Some(pause) };
+    let again =
+        |status, code, text, pause| Row { status, severity: Error, code, text, retry_after: Some(pause) };
     match verdict {
         Verdict::Mirrored(Success::Ok) => row(StatusCode::OK, Information, "informational", "mirrored"),
-        Verdict::Mirrored(Success::Created) => row(StatusCode::CREATED, Information, "informational", "mirrored"),
+        Verdict::Mirrored(Success::Created) => {
+            row(StatusCode::CREATED, Information, "informational", "mirrored")
+        }
         Verdict::Mirrored(Success::NoContent) => {
             row(StatusCode::NO_CONTENT, Information, "informational", "mirrored")
         }
@@ -88,7 +91,9 @@ pub(crate) fn row(verdict: &Verdict) -> Row {
         Verdict::Unauthenticated => {
             row(StatusCode::UNAUTHORIZED, Error, "login", "the CDR's token is missing or wrong")
         }
-        Verdict::Conflict => row(StatusCode::CONFLICT, Error, "conflict", "HealthLake reports a conflict; send it again"),
+        Verdict::Conflict => {
+            row(StatusCode::CONFLICT, Error, "conflict", "HealthLake reports a conflict; send it again")
+        }
         Verdict::Throttled { retry_after } => again(
             StatusCode::TOO_MANY_REQUESTS,
             "throttled",
@@ -101,27 +106,42 @@ pub(crate) fn row(verdict: &Verdict) -> Row {
             "AWS does not accept lakehook's credentials; see lakehook's log",
             PAUSE,
         ),
-        Verdict::UnexpectedAnswer => {
-            row(StatusCode::BAD_GATEWAY, Error, "transient", "HealthLake's answer makes no sense; see lakehook's log")
-        }
+        Verdict::UnexpectedAnswer => row(
+            StatusCode::BAD_GATEWAY,
+            Error,
+            "transient",
+            "HealthLake's answer makes no sense; see lakehook's log",
+        ),
         Verdict::HealthLakeFailed { status: 503 } => {
             again(StatusCode::SERVICE_UNAVAILABLE, "transient", "HealthLake is unavailable", THROTTLED_PAUSE)
         }
-        Verdict::HealthLakeFailed { .. } => row(StatusCode::BAD_GATEWAY, Error, "transient", "HealthLake failed"),
-        Verdict::Unreachable => row(StatusCode::BAD_GATEWAY, Error, "transient", "HealthLake can't be reached"),
+        Verdict::HealthLakeFailed { .. } => {
+            row(StatusCode::BAD_GATEWAY, Error, "transient", "HealthLake failed")
+        }
+        Verdict::Unreachable => {
+            row(StatusCode::BAD_GATEWAY, Error, "transient", "HealthLake can't be reached")
+        }
         Verdict::DeadlinePassed => {
             row(StatusCode::GATEWAY_TIMEOUT, Error, "timeout", "the delivery did not end before its deadline")
         }
         Verdict::CdrUnavailable => {
             row(StatusCode::BAD_GATEWAY, Error, "transient", "the resource could not be read from the CDR")
         }
-        Verdict::Overloaded => {
-            again(StatusCode::SERVICE_UNAVAILABLE, "throttled", "lakehook is overloaded", Duration::from_secs(1))
+        Verdict::Overloaded => again(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "throttled",
+            "lakehook is overloaded",
+            Duration::from_secs(1),
+        ),
+        Verdict::ShuttingDown => again(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "transient",
+            "lakehook is shutting down",
+            Duration::from_secs(1),
+        ),
+        Verdict::Internal => {
+            row(StatusCode::INTERNAL_SERVER_ERROR, Error, "exception", "an error in lakehook")
         }
-        Verdict::ShuttingDown => {
-            again(StatusCode::SERVICE_UNAVAILABLE, "transient", "lakehook is shutting down", Duration::from_secs(1))
-        }
-        Verdict::Internal => row(StatusCode::INTERNAL_SERVER_ERROR, Error, "exception", "an error in lakehook"),
     }
 }
 
@@ -161,7 +181,7 @@ fn respond(verdict: &Verdict, row: &Row, body: Option<String>) -> Response {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"lakehook\""));
         }
         // What remains of such a body is not read any more.
-        Verdict::BodyTooSlow | Verdict::TooLarge { limit: Some(_) } => {
+        Verdict::BodyTooSlow => {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         _ => {}

@@ -179,7 +179,9 @@ impl Banner {
                     format!("    -H 'Authorization: Bearer {token}' \\\n"),
                     format!("  token              {token}\n"),
                 ),
-                None if self.authenticated => ("    -H \"Authorization: Bearer $TOKEN\" \\\n".into(), String::new()),
+                None if self.authenticated => {
+                    ("    -H \"Authorization: Bearer $TOKEN\" \\\n".into(), String::new())
+                }
                 None => (String::new(), String::new()),
             };
             say(&format!(

@@ -100,7 +100,15 @@ impl HealthLake {
             headers.insert(VALIDATION_LEVEL, HeaderValue::from_static(level.as_str()));
         }
         let client = options.trust.apply(builder)?.build()?;
-        Ok(Self { endpoint, client, credentials, region: options.region, headers, clock, last: ArcSwapOption::empty() })
+        Ok(Self {
+            endpoint,
+            client,
+            credentials,
+            region: options.region,
+            headers,
+            clock,
+            last: ArcSwapOption::empty(),
+        })
     }
 
     pub fn endpoint(&self) -> &str {
@@ -206,9 +214,11 @@ impl HealthLake {
     }
 
     async fn send(&self, method: &Method, request: reqwest::Request) -> Result<(Said, Bytes), CouldNot> {
-        let mut response = self.client.execute(request).await.map_err(|error| {
-            if error.is_connect() { CouldNot::Connect } else { CouldNot::Cut }
-        })?;
+        let mut response = self
+            .client
+            .execute(request)
+            .await
+            .map_err(|error| if error.is_connect() { CouldNot::Connect } else { CouldNot::Cut })?;
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|_| CouldNot::Cut)? {
             if body.len() + chunk.len() > ANSWER_LIMIT {

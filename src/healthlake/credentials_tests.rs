@@ -30,7 +30,13 @@ impl ProvideCredentials for Shared {
                 return Err(ProviderError::provider_error("STS is down"));
             }
             let expires = now() + self.0.lifetime;
-            Ok(Credentials::new(format!("ASIA{n}"), "secret-mark", Some("token-mark".into()), Some(expires), "test"))
+            Ok(Credentials::new(
+                format!("ASIA{n}"),
+                "secret-mark",
+                Some("token-mark".into()),
+                Some(expires),
+                "test",
+            ))
         })
     }
 }

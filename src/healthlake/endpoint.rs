@@ -21,7 +21,9 @@ pub enum EndpointError {
     NotAUrl(String),
     #[error("has the scheme `{0}`; use https://")]
     Scheme(String),
-    #[error("is plain http:// to a host that is not loopback; use https://, or allow it with --allow-insecure-upstream")]
+    #[error(
+        "is plain http:// to a host that is not loopback; use https://, or allow it with --allow-insecure-upstream"
+    )]
     Insecure,
     #[error("carries a user name, a query or a fragment; remove it")]
     Extra,
@@ -99,7 +101,8 @@ pub fn is_loopback(host: &str) -> bool {
 mod tests {
     use super::*;
 
-    const STORE: &str = "https://healthlake.us-east-1.amazonaws.com/datastore/0123456789abcdef0123456789abcdef";
+    const STORE: &str =
+        "https://healthlake.us-east-1.amazonaws.com/datastore/0123456789abcdef0123456789abcdef";
 
     #[test]
     fn the_endpoint_is_taken_with_and_without_r4_and_slash() {
@@ -132,7 +135,9 @@ mod tests {
 
     #[test]
     fn plain_http_is_for_loopback_only() {
-        for ok in ["http://127.0.0.1:1/datastore/a", "http://localhost/datastore/a", "http://[::1]:1/datastore/a"] {
+        for ok in
+            ["http://127.0.0.1:1/datastore/a", "http://localhost/datastore/a", "http://[::1]:1/datastore/a"]
+        {
             Endpoint::parse(ok, false).unwrap();
         }
         let far = "http://healthlake.example.org/datastore/a";

@@ -114,7 +114,8 @@ fn success(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Meaning {
         .get(http::header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .is_some_and(|value| value.contains("json"));
-    if !body.is_empty() && !(json && body.trim_ascii_start().starts_with(b"{")) {
+    let fhir = json && body.trim_ascii_start().starts_with(b"{");
+    if !fhir && !body.is_empty() {
         return Meaning::Unexpected;
     }
     match status.as_u16() {
@@ -142,27 +143,44 @@ fn by_code(outcome: &Outcome, retry_after: Option<Duration>) -> Option<Meaning> 
 
 fn by_exception(name: &str, retry_after: Option<Duration>) -> Option<Meaning> {
     Some(match name {
-        "ThrottlingException" | "Throttling" | "ThrottledException" | "RequestThrottled"
-        | "RequestThrottledException" | "TooManyRequestsException" | "RequestLimitExceeded"
-        | "ProvisionedThroughputExceededException" | "SlowDown" => Meaning::Throttled { retry_after },
-        "AccessDenied" | "AccessDeniedException" | "UnrecognizedClientException" | "InvalidClientTokenId"
-        | "InvalidSignatureException" | "SignatureDoesNotMatch" | "IncompleteSignature"
-        | "IncompleteSignatureException" | "MissingAuthenticationToken"
-        | "MissingAuthenticationTokenException" | "ExpiredToken" | "ExpiredTokenException"
-        | "RequestExpired" | "NotAuthorizedException" | "UnauthorizedException" => Meaning::NotAuthorized,
+        "ThrottlingException"
+        | "Throttling"
+        | "ThrottledException"
+        | "RequestThrottled"
+        | "RequestThrottledException"
+        | "TooManyRequestsException"
+        | "RequestLimitExceeded"
+        | "ProvisionedThroughputExceededException"
+        | "SlowDown" => Meaning::Throttled { retry_after },
+        "AccessDenied"
+        | "AccessDeniedException"
+        | "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "InvalidSignatureException"
+        | "SignatureDoesNotMatch"
+        | "IncompleteSignature"
+        | "IncompleteSignatureException"
+        | "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenException"
+        | "ExpiredToken"
+        | "ExpiredTokenException"
+        | "RequestExpired"
+        | "NotAuthorizedException"
+        | "UnauthorizedException" => Meaning::NotAuthorized,
         "ConflictException" => Meaning::Conflict,
         "RequestEntityTooLargeException" => Meaning::TooLarge,
         "ResourceNotFoundException" => Meaning::Unexpected,
-        "InternalServerException" | "InternalFailure" | "InternalServerError" | "ServiceUnavailable"
+        "InternalServerException"
+        | "InternalFailure"
+        | "InternalServerError"
+        | "ServiceUnavailable"
         | "ServiceUnavailableException" => Meaning::Failed,
-        "ValidationException" => {
-            Meaning::Refused(vec![Issue {
-                severity: Severity::Error,
-                code: "invalid".into(),
-                diagnostics: "HealthLake refuses the request: ValidationException".into(),
-                expression: None,
-            }])
-        }
+        "ValidationException" => Meaning::Refused(vec![Issue {
+            severity: Severity::Error,
+            code: "invalid".into(),
+            diagnostics: "HealthLake refuses the request: ValidationException".into(),
+            expression: None,
+        }]),
         _ => return None,
     })
 }

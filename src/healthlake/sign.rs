@@ -56,7 +56,8 @@ pub(crate) fn add_signature_for(
         .collect::<Result<_, SignError>>()?;
     // The digest, not the body: the signer writes the request it is given into its trace log.
     let body = SignableBody::Precomputed(sha256_hex(body));
-    let request = SignableRequest::new(method.as_str(), url, pairs.into_iter(), body).map_err(|_| SignError)?;
+    let request =
+        SignableRequest::new(method.as_str(), url, pairs.into_iter(), body).map_err(|_| SignError)?;
     let (instructions, _) = sign(request, &params).map_err(|_| SignError)?.into_parts();
     for (name, value) in instructions.headers() {
         let mut header = HeaderValue::from_str(value).map_err(|_| SignError)?;

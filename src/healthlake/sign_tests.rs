@@ -9,7 +9,13 @@ use aws_credential_types::Credentials;
 
 use super::*;
 
-fn signature(method: &str, path: &str, extra: &[(&'static str, &str)], body: &[u8], token: Option<&str>) -> String {
+fn signature(
+    method: &str,
+    path: &str,
+    extra: &[(&'static str, &str)],
+    body: &[u8],
+    token: Option<&str>,
+) -> String {
     let identity: Identity = Credentials::new(
         "AKIDEXAMPLE",
         "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",

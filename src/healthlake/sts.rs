@@ -34,9 +34,7 @@ pub struct Source {
 
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    #[error(
-        "no AWS region: set --region (LAKEHOOK_REGION), AWS_REGION, or `region` in the AWS profile"
-    )]
+    #[error("no AWS region: set --region (LAKEHOOK_REGION), AWS_REGION, or `region` in the AWS profile")]
     NoRegion,
 }
 

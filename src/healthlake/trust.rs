@@ -21,8 +21,8 @@ pub enum TrustError {
 
 impl Trust {
     pub fn from_file(path: &Path) -> Result<Self, TrustError> {
-        let pem = std::fs::read(path)
-            .map_err(|source| TrustError::Unreadable { path: path.to_owned(), source })?;
+        let pem =
+            std::fs::read(path).map_err(|source| TrustError::Unreadable { path: path.to_owned(), source })?;
         match reqwest::Certificate::from_pem_bundle(&pem) {
             Ok(certificates) if !certificates.is_empty() => Ok(Self { pem: Some(pem) }),
             _ => Err(TrustError::NoCertificate { path: path.to_owned() }),
@@ -40,8 +40,6 @@ impl Trust {
         let store = tls::TrustStore::default().with_pem_certificate(pem.as_slice());
         let context = tls::TlsContext::builder().with_trust_store(store).build().ok()?;
         let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc);
-        Some(
-            aws_smithy_http_client::Builder::new().tls_provider(provider).tls_context(context).build_https(),
-        )
+        Some(aws_smithy_http_client::Builder::new().tls_provider(provider).tls_context(context).build_https())
     }
 }

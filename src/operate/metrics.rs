@@ -65,8 +65,11 @@ pub struct Now {
 impl Default for Metrics {
     fn default() -> Self {
         // From a tenth of a millisecond to beyond the longest deadline that makes sense.
-        let buckets =
-            || Histogram::new([0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]);
+        let buckets = || {
+            Histogram::new([
+                0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+            ])
+        };
         let mut metrics = Self {
             registry: Registry::with_prefix("lakehook"),
             deliveries: Family::default(),
@@ -89,7 +92,11 @@ impl Default for Metrics {
 impl Metrics {
     fn register(&mut self) {
         let registry = &mut self.registry;
-        registry.register("deliveries", "Deliveries by verdict, type and interaction", self.deliveries.clone());
+        registry.register(
+            "deliveries",
+            "Deliveries by verdict, type and interaction",
+            self.deliveries.clone(),
+        );
         registry.register("rejected", "Requests that did not become a delivery", self.rejected.clone());
         registry.register_with_unit(
             "delivery_stage",

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use tokio::time::{Instant, timeout_at};
 
@@ -34,7 +35,12 @@ pub fn encoding(headers: &HeaderMap) -> Result<Encoding, Verdict> {
 }
 
 /// What a delivery may come to hold in memory (bytes), as far as its head tells.
-pub fn expected_bytes(headers: &HeaderMap, encoding: Encoding, chunked: bool, limit: usize) -> Result<usize, Verdict> {
+pub fn expected_bytes(
+    headers: &HeaderMap,
+    encoding: Encoding,
+    chunked: bool,
+    limit: usize,
+) -> Result<usize, Verdict> {
     let stated = headers
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok())
@@ -47,13 +53,33 @@ pub fn expected_bytes(headers: &HeaderMap, encoding: Encoding, chunked: bool, li
     }
 }
 
-pub async fn read(body: Body, limit: usize, until: Instant) -> Result<Bytes, Verdict> {
+pub async fn read(body: &mut Body, limit: usize, until: Instant) -> Result<Bytes, Verdict> {
     match timeout_at(until, Limited::new(body, limit).collect()).await {
         Err(_) => Err(Verdict::BodyTooSlow),
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Verdict::TooLarge { limit: Some(limit) }),
         Ok(Err(_)) => Err(Verdict::BadRequest(BadRequest::BodyCut)),
     }
+}
+
+/// Reads on what a refused request still sends, for nothing: a client that is cut while it writes never sees
+/// the answer. The answer does not wait for it; what is longer or slower is cut after all.
+pub fn discard(mut body: Body, limit: usize, until: Instant) {
+    if body.is_end_stream() {
+        return;
+    }
+    tokio::spawn(async move {
+        let mut left = limit;
+        let reading = async {
+            while let Some(Ok(frame)) = body.frame().await {
+                left = match frame.data_ref().map_or(Some(left), |data| left.checked_sub(data.len())) {
+                    Some(left) => left,
+                    None => return,
+                };
+            }
+        };
+        let _ = timeout_at(until, reading).await;
+    });
 }
 
 /// A bomb is stopped at the limit, whatever it would become.

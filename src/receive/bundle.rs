@@ -83,7 +83,10 @@ fn written(json: &Bytes, entry: &Entry<'_>) -> Result<Item, Verdict> {
         Some("PUT") => {
             let key = key_of(&url).ok_or(BAD_ENTRY)?;
             let resource = entry.resource.ok_or(BAD_ENTRY)?;
-            Ok(Item::Deliver(Delivery::Upsert { addressed: Addressed::to(&key), json: slice(json, resource) }))
+            Ok(Item::Deliver(Delivery::Upsert {
+                addressed: Addressed::to(&key),
+                json: slice(json, resource),
+            }))
         }
         Some("DELETE") => Ok(Item::Deliver(Delivery::Delete { key: key_of(&url).ok_or(BAD_ENTRY)? })),
         _ => Err(BAD_ENTRY),
@@ -157,7 +160,8 @@ fn notified(json: &Bytes, status: &Status, entries: &[Entry<'_>]) -> Result<Vec<
 fn changed(json: &Bytes, entry: &Entry<'_>) -> Result<Delivery, Verdict> {
     let request = entry.request.as_ref();
     let url = || request.and_then(|request| text(request.url)).or_else(|| text(entry.full_url));
-    let key = || url().and_then(|url| key_of(&url)).or_else(|| key_of(&text(entry.full_url)?)).ok_or(BAD_ENTRY);
+    let key =
+        || url().and_then(|url| key_of(&url)).or_else(|| key_of(&text(entry.full_url)?)).ok_or(BAD_ENTRY);
     if request.and_then(|request| text(request.method)).as_deref() == Some("DELETE") {
         return Ok(Delivery::Delete { key: key()? });
     }

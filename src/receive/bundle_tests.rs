@@ -20,7 +20,11 @@ fn read(json: &'static str) -> Result<Vec<String>, Verdict> {
             .map(|item| match item {
                 Item::Acknowledge => "acknowledge".to_owned(),
                 Item::Deliver(Delivery::Upsert { addressed, json }) => {
-                    format!("upsert {} {}", addressed.key().unwrap(), String::from_utf8(json.to_vec()).unwrap())
+                    format!(
+                        "upsert {} {}",
+                        addressed.key().unwrap(),
+                        String::from_utf8(json.to_vec()).unwrap()
+                    )
                 }
                 Item::Deliver(Delivery::Delete { key }) => format!("delete {key}"),
                 Item::Deliver(Delivery::Changed { key }) => format!("changed {key}"),

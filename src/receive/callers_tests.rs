@@ -18,9 +18,13 @@ fn each_of_several_tokens_is_known() {
         Callers::new(Secrets { tokens: values(&["old-token", "new-token"]), ..Default::default() }).unwrap();
     for token in ["old-token", "new-token"] {
         assert_eq!(callers.head(&headers("authorization", &format!("Bearer {token}")), false), Caller::Known);
-        assert_eq!(callers.head(&headers("authorization", &format!("bearer  {token}")), false), Caller::Known);
+        assert_eq!(
+            callers.head(&headers("authorization", &format!("bearer  {token}")), false),
+            Caller::Known
+        );
     }
-    for wrong in ["Bearer old-toke", "Bearer ", "Bearer", "old-token", "Basic old-token", "Bearer old-tokenx"] {
+    for wrong in ["Bearer old-toke", "Bearer ", "Bearer", "old-token", "Basic old-token", "Bearer old-tokenx"]
+    {
         assert_eq!(callers.head(&headers("authorization", wrong), false), Caller::Unknown, "{wrong}");
     }
     assert_eq!(callers.head(&HeaderMap::new(), false), Caller::Unknown);

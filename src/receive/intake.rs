@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, Method};
 use http_body::Body as _;
 use tokio::time::Instant;
@@ -44,38 +46,57 @@ impl FromRequest<Arc<App>> for Intake {
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Verdict> {
         let arrived = request.extensions().get::<Arrived>().map_or_else(Instant::now, |arrived| arrived.0);
-        let certificate = request.extensions().get::<Peer>().is_some_and(|peer| peer.certificate);
-        let (parts, body) = request.into_parts();
+        let (parts, mut body) = request.into_parts();
+        let certificate = parts.extensions.get::<Peer>().is_some_and(|peer| peer.certificate);
         let caller = app.callers.head(&parts.headers, certificate);
         if caller == Caller::Unknown {
             return Err(Verdict::Unauthenticated);
         }
-        let rest = parts
-            .uri
-            .path()
-            .strip_prefix(&*app.base_path)
-            .filter(|rest| rest.is_empty() || rest.starts_with('/'))
-            .ok_or(Verdict::NotFound)?;
-        let target = read_target(&parts.method, rest, parts.uri.query())?;
-        let encoding = body::encoding(&parts.headers)?;
-        let limit = app.limits.max_body;
-        let chunked = !body.is_end_stream() && body.size_hint().exact().is_none();
-        let expected = body::expected_bytes(&parts.headers, encoding, chunked, limit)?;
-        let admitted = app.admission.admit(expected)?;
-
-        let deadline = arrived + app.limits.deadline;
-        let until = body::body_deadline(arrived, app.limits.body_timeout, deadline);
-        let raw = body::read(body, limit, until).await?;
-        if caller == Caller::Signs && !app.callers.signed(&parts.headers, &raw) {
-            return Err(Verdict::Unauthenticated);
+        let result = take(app, &parts, caller, &mut body, arrived).await;
+        if result.is_err() {
+            let until = arrived + app.limits.body_timeout;
+            body::discard(body, app.limits.max_body.saturating_mul(UNREAD), until);
         }
-        let bytes = match encoding {
-            Encoding::Identity => raw,
-            Encoding::Gzip => body::gunzip(raw, limit).await?,
-        };
-        let notification = read(app, &parts.method, target, &parts.headers, bytes)?;
-        Ok(Self { notification, deadline, admitted })
+        result
     }
+}
+
+/// Of a body too large this many times the limit is read on, so that its sender sees the answer.
+const UNREAD: usize = 4;
+
+/// The order is the point: what the head tells comes before anything of the body is read.
+async fn take(
+    app: &App,
+    parts: &Parts,
+    caller: Caller,
+    body: &mut Body,
+    arrived: Instant,
+) -> Result<Intake, Verdict> {
+    let rest = parts
+        .uri
+        .path()
+        .strip_prefix(&*app.base_path)
+        .filter(|rest| rest.is_empty() || rest.starts_with('/'))
+        .ok_or(Verdict::NotFound)?;
+    let target = read_target(&parts.method, rest, parts.uri.query())?;
+    let encoding = body::encoding(&parts.headers)?;
+    let limit = app.limits.max_body;
+    let chunked = !body.is_end_stream() && body.size_hint().exact().is_none();
+    let expected = body::expected_bytes(&parts.headers, encoding, chunked, limit)?;
+    let admitted = app.admission.admit(expected)?;
+
+    let deadline = arrived + app.limits.deadline;
+    let until = body::body_deadline(arrived, app.limits.body_timeout, deadline);
+    let raw = body::read(body, limit, until).await?;
+    if caller == Caller::Signs && !app.callers.signed(&parts.headers, &raw) {
+        return Err(Verdict::Unauthenticated);
+    }
+    let bytes = match encoding {
+        Encoding::Identity => raw,
+        Encoding::Gzip => body::gunzip(raw, limit).await?,
+    };
+    let notification = read(app, &parts.method, target, &parts.headers, bytes)?;
+    Ok(Intake { notification, deadline, admitted })
 }
 
 /// The URL has to be right before anything of the body is read.

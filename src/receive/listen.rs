@@ -46,7 +46,12 @@ const STREAMS: u32 = 128;
 const HEADER_BYTES: u32 = 32 << 10;
 
 /// Serves until `stop` is ready, then ends the connections: idle ones at once, others after their answer.
-pub async fn serve(listener: TcpListener, router: Router, listening: Listening, stop: impl Future<Output = ()>) {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    listening: Listening,
+    stop: impl Future<Output = ()>,
+) {
     let graceful = GracefulShutdown::new();
     let connections = Arc::new(Semaphore::new(listening.max_connections));
     tokio::pin!(stop);
@@ -62,7 +67,14 @@ pub async fn serve(listener: TcpListener, router: Router, listening: Listening, 
         };
         match accepted {
             Ok((stream, address)) => {
-                let task = connection(stream, address, router.clone(), listening.clone(), graceful.watcher(), permit);
+                let task = connection(
+                    stream,
+                    address,
+                    router.clone(),
+                    listening.clone(),
+                    graceful.watcher(),
+                    permit,
+                );
                 tokio::spawn(task);
             }
             Err(error) => {

@@ -21,7 +21,8 @@ pub enum Media {
 /// The type, and the header as it came (for a Binary's `contentType`).
 pub fn media(headers: &HeaderMap) -> Result<(Media, Option<String>), Verdict> {
     let Some(value) = headers.get(CONTENT_TYPE) else { return Ok((Media::MaybeJson, None)) };
-    let text = value.to_str().map_err(|_| Verdict::UnsupportedMediaType("the Content-Type is not readable"))?;
+    let text =
+        value.to_str().map_err(|_| Verdict::UnsupportedMediaType("the Content-Type is not readable"))?;
     let (essence, parameters) = text.split_once(';').unwrap_or((text, ""));
     let media = match essence.trim().to_ascii_lowercase().as_str() {
         "application/fhir+json" | "application/json+fhir" => Media::FhirJson,
@@ -52,10 +53,12 @@ pub fn media_name(headers: &HeaderMap) -> &'static str {
 }
 
 fn is_utf8(parameters: &str) -> bool {
-    let charset = parameters.split(';').filter_map(|parameter| parameter.split_once('=')).find_map(
-        |(name, value)| name.trim().eq_ignore_ascii_case("charset").then_some(value.trim().trim_matches('"')),
-    );
-    charset.is_none_or(|charset| matches!(charset.to_ascii_lowercase().as_str(), "utf-8" | "utf8" | "us-ascii"))
+    let charset =
+        parameters.split(';').filter_map(|parameter| parameter.split_once('=')).find_map(|(name, value)| {
+            name.trim().eq_ignore_ascii_case("charset").then_some(value.trim().trim_matches('"'))
+        });
+    charset
+        .is_none_or(|charset| matches!(charset.to_ascii_lowercase().as_str(), "utf-8" | "utf8" | "us-ascii"))
 }
 
 #[cfg(test)]

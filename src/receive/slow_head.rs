@@ -56,16 +56,7 @@ pub struct SlowHead<T> {
 impl<T> SlowHead<T> {
     pub fn new(inner: T, activity: Arc<Activity>, head_timeout: Duration, idle_timeout: Duration) -> Self {
         let timer = Box::pin(sleep_until(Instant::now() + idle_timeout));
-        Self {
-            inner,
-            activity,
-            head_timeout,
-            idle_timeout,
-            phase: Phase::Idle,
-            seen: 0,
-            http2: false,
-            timer,
-        }
+        Self { inner, activity, head_timeout, idle_timeout, phase: Phase::Idle, seen: 0, http2: false, timer }
     }
 
     fn enter(&mut self, phase: Phase) {
@@ -90,7 +81,11 @@ impl<T> SlowHead<T> {
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for SlowHead<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.follow();
         let before = buf.filled().len();
@@ -104,12 +99,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for SlowHead<T> {
                 }
                 Poll::Ready(Ok(()))
             }
-            Poll::Pending if this.phase != Phase::Serving => {
-                match this.timer.as_mut().poll(cx) {
-                    Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-                    Poll::Pending => Poll::Pending,
-                }
-            }
+            Poll::Pending if this.phase != Phase::Serving => match this.timer.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+                Poll::Pending => Poll::Pending,
+            },
             other => other,
         }
     }

@@ -64,9 +64,7 @@ fn contents(files: &Files) -> Result<Vec<Vec<u8>>, TlsError> {
     [Some(&files.certificate), Some(&files.key), files.client_ca.as_ref()]
         .into_iter()
         .flatten()
-        .map(|path| {
-            std::fs::read(path).map_err(|source| TlsError::Unreadable { path: path.clone(), source })
-        })
+        .map(|path| std::fs::read(path).map_err(|source| TlsError::Unreadable { path: path.clone(), source }))
         .collect()
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Answer {
     pub(super) body: Bytes,
 }
 
+const ERROR_TYPE: &str = "x-amzn-errortype";
+
 impl Answer {
     pub(super) fn empty(status: StatusCode) -> Self {
         Self { status, headers: Vec::new(), body: Bytes::new() }
@@ -44,7 +46,7 @@ impl Answer {
     pub(super) fn aws(status: StatusCode, kind: &str, message: &str) -> Self {
         let body = json!({"__type": kind, "message": message}).to_string();
         let mut answer = Self::with_body(status, "application/json", body);
-        answer.headers.push((HeaderName::from_static("x-amzn-errortype"), kind.to_owned()));
+        answer.headers.push((HeaderName::from_static(ERROR_TYPE), kind.to_owned()));
         answer
     }
 
@@ -142,6 +144,10 @@ impl Answer {
             Some(_) => Some("application/json"),
             None => None,
         };
+        if by.body.is_some() {
+            // The name of another answer's exception would contradict the body.
+            self.headers.retain(|(name, _)| name != ERROR_TYPE);
+        }
         match by.body {
             Some(Value::String(text)) => self.body = text.into(),
             Some(value) => self.body = value.to_string().into(),

@@ -137,7 +137,7 @@ impl Work {
         match plan.effect {
             None => Some(self.act(&call, held_back)),
             Some(Effect::Rewrite(by)) => Some(self.act(&call, held_back).replaced(by)),
-            Some(Effect::Instead(by)) => Some(self.failure().replaced(by)),
+            Some(Effect::Instead(by)) => Some(self.failure(by.status).replaced(by)),
             Some(Effect::Throttle(by)) => Some(self.throttled().replaced(by)),
             Some(Effect::Cut(Cut::Before)) => None,
             Some(Effect::Cut(Cut::After)) => {
@@ -145,7 +145,7 @@ impl Work {
                 None
             }
             Some(Effect::Late { by, answer }) => {
-                let answer = answer.map(|replacement| self.failure().replaced(replacement));
+                let answer = answer.map(|replacement| self.failure(replacement.status).replaced(replacement));
                 tokio::spawn(async move {
                     tokio::time::sleep(by).await;
                     let _ = self.act(&call, Some(epoch));
@@ -179,7 +179,7 @@ impl Work {
         }
         let mut store = lock(&sandbox.0.store);
         if epoch.is_some_and(|epoch| epoch != store.epoch) {
-            return self.failure();
+            return self.failure(None);
         }
         healthlake::answer(sandbox.config(), &mut store, call, now)
     }
@@ -191,11 +191,21 @@ impl Work {
         }
     }
 
-    fn failure(&self) -> Answer {
+    /// The exception that goes with the status that a fault wears.
+    fn failure(&self, status: Option<u16>) -> Answer {
+        let exception = match status {
+            Some(400) => "ValidationException",
+            Some(401 | 403) => "AccessDeniedException",
+            Some(404) => "ResourceNotFoundException",
+            Some(409 | 412) => "ConflictException",
+            Some(429) => "ThrottlingException",
+            Some(503) => "ServiceUnavailableException",
+            _ => "InternalServerException",
+        };
         match self.service {
             Service::Sts => sts::failed(&self.request_id),
             Service::HealthLake => {
-                Answer::aws(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerException", "Failed on demand")
+                Answer::aws(StatusCode::INTERNAL_SERVER_ERROR, exception, "Failed on demand")
             }
         }
     }

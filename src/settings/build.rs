@@ -32,6 +32,7 @@ pub struct Plan {
 }
 
 /// HAPI hangs up after 10 s and sends again; a delivery must have ended well before.
+#[allow(dead_code)]
 pub const HAPI_TIMEOUT: Duration = Duration::from_secs(10);
 const SESSION: std::ops::RangeInclusive<u64> = 900..=43_200;
 
@@ -174,7 +175,8 @@ fn source(
         external_id: args.role_external_id.as_ref().map(|id| id.expose_secret().to_owned()),
     });
     if let Some(sandbox) = sandbox {
-        let base = Credentials::new(&sandbox.access_key_id, &sandbox.secret_access_key, None, None, "sandbox");
+        let base =
+            Credentials::new(&sandbox.access_key_id, &sandbox.secret_access_key, None, None, "sandbox");
         let role = role.unwrap_or_else(|| Role {
             arn: format!("arn:aws:iam::{}:role/lakehook", sandbox.account),
             session_name: args.role_session_name.clone(),

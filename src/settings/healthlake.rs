@@ -42,18 +42,19 @@ pub struct CredentialArgs {
     #[arg(long, env = "LAKEHOOK_ROLE_ARN", value_name = "ARN")]
     pub role_arn: Option<String>,
     /// Of the role's session, as CloudTrail shows it
-    #[arg(
-        long,
-        env = "LAKEHOOK_ROLE_SESSION_NAME",
-        value_name = "NAME",
-        default_value = "lakehook",
-    )]
+    #[arg(long, env = "LAKEHOOK_ROLE_SESSION_NAME", value_name = "NAME", default_value = "lakehook")]
     pub role_session_name: String,
     /// Of the role's session, 15m to 12h [default: STS's, 1h]
     #[arg(long, env = "LAKEHOOK_ROLE_SESSION_DURATION", value_name = "TIME", value_parser = duration, requires = "role_arn")]
     pub role_session_duration: Option<Duration>,
     /// That the role's trust policy asks for
-    #[arg(long, env = "LAKEHOOK_ROLE_EXTERNAL_ID", value_name = "ID", requires = "role_arn", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "LAKEHOOK_ROLE_EXTERNAL_ID",
+        value_name = "ID",
+        requires = "role_arn",
+        hide_env_values = true
+    )]
     pub role_external_id: Option<SecretString>,
     /// STS elsewhere than at the region's usual host: PrivateLink
     #[arg(long, env = "LAKEHOOK_STS_ENDPOINT", value_name = "URL")]

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::units::duration;
 use super::SettingsError;
+use super::units::duration;
 use crate::sandbox::{Config, Fault};
 
 #[derive(Args, Clone, Debug)]
@@ -37,12 +37,7 @@ impl SandboxArgs {
                 format!("{} is not loopback; the sandbox is for tests on one machine", self.sandbox_listen),
             ));
         }
-        let faults = self
-            .sandbox_fault
-            .iter()
-            .map(|json| serde_json::from_str::<Fault>(json))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| SettingsError::new("sandbox-fault", error.to_string()))?;
+        let faults = self.sandbox_fault.iter().map(|json| fault(json)).collect::<Result<Vec<_>, _>>()?;
         Ok(Config {
             faults,
             search_lag: self.sandbox_search_lag,
@@ -51,4 +46,11 @@ impl SandboxArgs {
             ..Config::default()
         })
     }
+}
+
+fn fault(json: &str) -> Result<Fault, SettingsError> {
+    let error = |problem: String| SettingsError::new("sandbox-fault", problem);
+    let fault: Fault = serde_json::from_str(json).map_err(|problem| error(problem.to_string()))?;
+    fault.check().map_err(error)?;
+    Ok(fault)
 }

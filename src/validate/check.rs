@@ -5,36 +5,12 @@
 //! A fault that leaves the place in the document clear (a bad value, an unknown element, a missing one) is noted
 //! and the pass goes on; a syntax error ends it.
 
-use std::ops::Range;
-
+use super::findings::{Findings, Nested};
 use super::issue::{Fault, ISSUE_LIMIT, quotable};
 use super::lists::{List, Lists};
-use super::scan::{Cursor, Halt, Text};
+use super::scan::{Cursor, Halt};
 use super::table::{Field, Fields, Kind, Table, Type};
-
-/// What the pass found out, of use only where there is no fault.
-#[derive(Debug, Default)]
-pub(super) struct Findings<'a> {
-    pub(super) faults: Vec<Fault>,
-    /// The bytes are no JSON.
-    pub(super) malformed: bool,
-    pub(super) resource_type: &'static str,
-    pub(super) id: Option<Text<'a>>,
-    pub(super) version_id: Option<Text<'a>>,
-    pub(super) last_updated: Option<Text<'a>>,
-    /// Resources inside and the fields that hold them, in the order they end.
-    pub(super) nested: Vec<Nested>,
-    /// How many levels of elements there are.
-    pub(super) deepest: u32,
-    /// Decimals outside of a choice.
-    pub(super) decimals: Vec<Range<usize>>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Nested {
-    Resource { name: &'static str, bytes: Range<usize> },
-    Field { bytes: Range<usize> },
-}
+use super::text::Text;
 
 /// What an object is, where that changes what is allowed or wanted of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -230,13 +206,13 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// `resourceType`, or what no resource has.
     #[cold]
     fn unknown(&mut self, kind: &Type, key_at: usize, key: &[u8]) -> Result<(), Halt> {
         self.skip()?;
         self.fault(key_at, "structure", format!("unknown element `{}` in {}", quotable(key), kind.name))
     }
 
+    /// A name that is not in the table: `resourceType`, or one that FHIR does not have here.
     fn other_member(
         &mut self,
         kind: &Type,
@@ -265,8 +241,9 @@ impl<'a> Check<'a> {
                 }
                 Ok(())
             }
-            Kind::Primitive(primitive) | Kind::Attribute(primitive) => self
-                .list(position, false, |check| check.primitive(primitive, field.choice.is_none()).map(drop)),
+            Kind::Primitive(primitive) | Kind::Attribute(primitive) => {
+                self.list(position, false, |check| check.primitive(primitive, false).map(drop))
+            }
             Kind::Complex(id) if field.many => self.array(|check| check.object(id, Role::Element)),
             Kind::Complex(id) => {
                 let is_meta = role == Role::Resource && field.name == "meta";

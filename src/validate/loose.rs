@@ -4,7 +4,8 @@
 use std::collections::HashSet;
 
 use super::issue::{Facts, Fault, quotable};
-use super::scan::{Cursor, Halt, Text};
+use super::scan::{Cursor, Halt};
+use super::text::Text;
 
 /// The facts of a resource, or the faults and whether the bytes are no JSON.
 pub(super) fn check(bytes: &[u8], max_depth: u32) -> Result<Facts, (bool, Fault)> {

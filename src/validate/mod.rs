@@ -6,6 +6,7 @@
 
 mod calendar;
 mod check;
+mod findings;
 mod index;
 mod issue;
 mod lists;
@@ -15,6 +16,7 @@ mod place;
 mod primitive;
 mod scan;
 mod table;
+mod text;
 mod values;
 mod xhtml;
 mod xhtml_text;
@@ -25,10 +27,10 @@ mod tests;
 
 pub use issue::{Facts, Issue, Refusal};
 
-use check::Findings;
+use findings::Findings;
 use issue::Fault;
-use scan::Text;
 use table::Table;
+use text::Text;
 
 /// How much is asked of a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! fhirbolt decides: each resource of a document goes through its concrete type.
 //!
-//! Two faults of the concrete types are worked around here (a decimal outside of a choice has to be a string; a
+//! Two faults of the concrete types are worked around here (a single decimal outside of a choice has to be a string; a
 //! valid field after a nested resource is refused): nested resources are judged alone and then blanked out of a
 //! copy of the document in which the decimals are quoted. All fields that hold resources are optional, so nothing
 //! is missed in the parent. Where neither occurs there is no copy.
@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use lakehook_fhirbolt_r4::{self as fhirbolt, Error};
 
-use super::check::{Findings, Nested};
+use super::findings::{Findings, Nested};
 use super::issue::Fault;
 use super::place;
 
@@ -61,7 +61,9 @@ fn one(name: &str, copy: &[u8], range: Range<usize>, decimals: &[Range<usize>]) 
         Some(Ok(())) => Ok(()),
         Some(Err(Error { message, line, column })) => {
             let at = original(start + place::byte_at(resource, line, column), decimals);
-            Err(Fault::new(at, "structure", message))
+            // At the very bound an array of primitives is one level too many for serde_json.
+            let code = if message.contains("recursion limit") { "too-costly" } else { "structure" };
+            Err(Fault::new(at, code, message))
         }
         // The table is derived from fhirbolt: only a table of another version could get here.
         None => {

@@ -4,8 +4,9 @@
 //! faults.
 
 use super::issue::{Fault, Issue, quotable};
-use super::scan::{Cursor, Halt, Text};
+use super::scan::{Cursor, Halt};
 use super::table::{Kind, Table};
+use super::text::Text;
 
 /// Deeper than anything that was checked: the walk follows the check and must not stop before it.
 const DEPTH: u32 = 400;

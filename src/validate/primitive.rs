@@ -68,7 +68,8 @@ impl Primitive {
         match self {
             Self::PositiveInt => !negative && value >= 1 && value <= i64::from(i32::MAX),
             Self::UnsignedInt => !negative && value <= i64::from(i32::MAX),
-            _ => value <= i64::from(i32::MAX) + i64::from(negative),
+            // R4's grammar has no -0, and fhirbolt does not read one.
+            _ => value <= i64::from(i32::MAX) + i64::from(negative) && !(negative && value == 0),
         }
     }
 

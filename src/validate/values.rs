@@ -2,20 +2,17 @@
 
 use super::check::Check;
 use super::primitive::{Form, Primitive, is_json_number};
-use super::scan::{Halt, Text};
+use super::scan::Halt;
+use super::text::Text;
 use super::xhtml;
 
 impl<'a> Check<'a> {
-    /// A primitive's value. `outside_choice`: fhirbolt wants such a decimal as a string, so its place is kept.
+    /// A primitive's value. `quoted`: fhirbolt wants a decimal here as a string, so its place is kept.
     #[inline]
-    pub(super) fn primitive(
-        &mut self,
-        primitive: Primitive,
-        outside_choice: bool,
-    ) -> Result<Option<Text<'a>>, Halt> {
+    pub(super) fn primitive(&mut self, primitive: Primitive, quoted: bool) -> Result<Option<Text<'a>>, Halt> {
         match primitive.form() {
             Form::Text => self.text(primitive),
-            Form::Number => self.number(primitive, outside_choice).map(|()| None),
+            Form::Number => self.number(primitive, quoted).map(|()| None),
             Form::Boolean => {
                 if !self.cursor.literal(b"true") && !self.cursor.literal(b"false") {
                     self.mismatch("a boolean")?;
@@ -25,13 +22,13 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn number(&mut self, primitive: Primitive, outside_choice: bool) -> Result<(), Halt> {
+    fn number(&mut self, primitive: Primitive, quoted: bool) -> Result<(), Halt> {
         let at = self.cursor.at;
         if !matches!(self.cursor.peek(), b'-' | b'0'..=b'9') {
             return self.mismatch(&format!("a number for {}", primitive.name()));
         }
         let number = self.cursor.number();
-        if primitive == Primitive::Decimal && outside_choice {
+        if primitive == Primitive::Decimal && quoted {
             self.findings.decimals.push(at..self.cursor.at);
         }
         if primitive.accepts_number(number) {

@@ -16,7 +16,13 @@ async fn refused(app: &TestApp, request: reqwest::RequestBuilder, status: u16, s
     assert_eq!(app.forwarded(), before, "something was forwarded");
 }
 
-fn typed(app: &TestApp, method: Method, path: &str, media: &str, body: impl Into<reqwest::Body>) -> reqwest::RequestBuilder {
+fn typed(
+    app: &TestApp,
+    method: Method,
+    path: &str,
+    media: &str,
+    body: impl Into<reqwest::Body>,
+) -> reqwest::RequestBuilder {
     app.request(method, path).header("content-type", media).body(body)
 }
 
@@ -32,7 +38,8 @@ async fn put_json_is_an_upsert() {
 async fn put_xml_is_an_upsert() {
     let app = TestApp::start().await;
     let xml = r#"<?xml version="1.0" encoding="utf-8"?><Patient xmlns="http://hl7.org/fhir"><id value="p1"/><active value="true"/><name><family value="Ü &amp; Co"/></name></Patient>"#;
-    let answer = send(typed(&app, Method::PUT, "/Patient/p1", "application/fhir+xml; charset=UTF-8", xml)).await;
+    let answer =
+        send(typed(&app, Method::PUT, "/Patient/p1", "application/fhir+xml; charset=UTF-8", xml)).await;
     assert_eq!(answer.status, 201, "{answer:?}");
     let stored = app.stored("Patient/p1").unwrap();
     assert_eq!((&stored["active"], &stored["name"][0]["family"]), (&json!(true), &json!("Ü & Co")));
@@ -85,7 +92,8 @@ async fn post_of_a_transaction_is_each_entry_in_order() {
     assert_eq!(answer.status, 200, "{answer:?}");
     let body = answer.json();
     assert_eq!((&body["resourceType"], &body["type"]), (&json!("Bundle"), &json!("transaction-response")));
-    let statuses: Vec<_> = body["entry"].as_array().unwrap().iter().map(|e| e["response"]["status"].clone()).collect();
+    let statuses: Vec<_> =
+        body["entry"].as_array().unwrap().iter().map(|e| e["response"]["status"].clone()).collect();
     assert_eq!(statuses, ["201", "204", "201"]);
     let order: Vec<_> = app.sandbox.history().into_iter().map(|write| write.key).collect();
     assert_eq!(order, ["Patient/a", "Patient/a", "Patient/b"]);
@@ -118,9 +126,16 @@ async fn a_bundle_with_an_entry_that_is_no_put_or_delete_forwards_nothing() {
         {"resource": serde_json::from_str::<Value>(&patient("a", 1)).unwrap(), "request": {"method": "PUT", "url": "Patient/a"}},
         {"request": {"method": "GET", "url": "Patient/a"}},
     ]});
-    refused(&app, typed(&app, Method::POST, "", "application/fhir+json", bundle.to_string()), 400, "PUT of a resource").await;
+    refused(
+        &app,
+        typed(&app, Method::POST, "", "application/fhir+json", bundle.to_string()),
+        400,
+        "PUT of a resource",
+    )
+    .await;
     let history = r#"{"resourceType":"Bundle","type":"history"}"#;
-    refused(&app, typed(&app, Method::POST, "", "application/fhir+json", history), 400, "the Bundle is none").await;
+    refused(&app, typed(&app, Method::POST, "", "application/fhir+json", history), 400, "the Bundle is none")
+        .await;
 }
 
 #[tokio::test]
@@ -128,7 +143,10 @@ async fn post_of_a_document_bundle_is_an_upsert_of_the_bundle() {
     let app = TestApp::start().await;
     let collection = r#"{"resourceType":"Bundle","id":"b1","type":"collection"}"#;
     assert_eq!(app.post("", collection).await.status, 201);
-    assert_eq!(app.put("/Bundle/b2", r#"{"resourceType":"Bundle","id":"b2","type":"batch"}"#).await.status, 201);
+    assert_eq!(
+        app.put("/Bundle/b2", r#"{"resourceType":"Bundle","id":"b2","type":"batch"}"#).await.status,
+        201
+    );
     assert_eq!(app.alive(), ["Bundle/b1", "Bundle/b2"]);
 }
 
@@ -185,7 +203,13 @@ fn id_only() -> String {
 async fn an_id_only_event_is_refused_where_no_cdr_is_configured() {
     let app = TestApp::start().await;
     let empty = json!({"resourceType": "Bundle", "type": "history", "entry": [status_entry("event-notification", true)]});
-    refused(&app, typed(&app, Method::POST, "", "application/fhir+json", empty.to_string()), 400, "full-resource").await;
+    refused(
+        &app,
+        typed(&app, Method::POST, "", "application/fhir+json", empty.to_string()),
+        400,
+        "full-resource",
+    )
+    .await;
     let before = app.forwarded();
     let answer = app.post("", id_only()).await;
     assert_eq!(answer.status, 400, "{answer:?}");
@@ -197,14 +221,16 @@ async fn an_id_only_event_is_refused_where_no_cdr_is_configured() {
 async fn an_id_only_event_is_read_at_the_cdr_where_one_is_configured() {
     let routes = axum::Router::new().route(
         "/fhir/Patient/{id}",
-        axum::routing::get(async |axum::extract::Path(id): axum::extract::Path<String>, headers: http::HeaderMap| {
-            assert_eq!(headers["authorization"], "Bearer cdr-token");
-            match id.as_str() {
-                "a" => (http::StatusCode::OK, patient("a", 3)),
-                "broken" => (http::StatusCode::INTERNAL_SERVER_ERROR, String::new()),
-                _ => (http::StatusCode::GONE, String::new()),
-            }
-        }),
+        axum::routing::get(
+            async |axum::extract::Path(id): axum::extract::Path<String>, headers: http::HeaderMap| {
+                assert_eq!(headers["authorization"], "Bearer cdr-token");
+                match id.as_str() {
+                    "a" => (http::StatusCode::OK, patient("a", 3)),
+                    "broken" => (http::StatusCode::INTERNAL_SERVER_ERROR, String::new()),
+                    _ => (http::StatusCode::GONE, String::new()),
+                }
+            },
+        ),
     );
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let cdr = format!("http://{}/fhir/", listener.local_addr().unwrap());
@@ -223,7 +249,8 @@ async fn an_id_only_event_is_read_at_the_cdr_where_one_is_configured() {
 async fn a_payload_less_subscription_is_refused_with_what_to_set() {
     let app = TestApp::start().await;
     let form = "application/x-www-form-urlencoded; charset=UTF-8";
-    refused(&app, typed(&app, Method::POST, "", form, ""), 400, "channel.payload to application/fhir+json").await;
+    refused(&app, typed(&app, Method::POST, "", form, ""), 400, "channel.payload to application/fhir+json")
+        .await;
     refused(&app, app.request(Method::POST, ""), 400, "channel.payload").await;
 }
 
@@ -234,14 +261,27 @@ async fn put_of_a_raw_binary_wraps_it() {
     let answer = send(typed(&app, Method::PUT, "/Binary/b1", "application/pdf", pdf)).await;
     assert_eq!(answer.status, 201, "{answer:?}");
     let stored = app.stored("Binary/b1").unwrap();
-    assert_eq!((&stored["contentType"], &stored["data"]), (&json!("application/pdf"), &json!("JVBERi0xLjQKAP/+aGVsbG8=")));
+    assert_eq!(
+        (&stored["contentType"], &stored["data"]),
+        (&json!("application/pdf"), &json!("JVBERi0xLjQKAP/+aGVsbG8="))
+    );
     // Raw JSON and raw XML that are no Binary resource are content too; a Binary resource is itself.
     for (id, media, body, content_type) in [
         ("b2", "application/json", r#"{"a":1}"#, "application/json"),
         ("b3", "text/plain", "hello", "text/plain"),
         ("b4", "application/xml", "<a/>", "application/xml"),
-        ("b5", "application/json", r#"{"resourceType":"Binary","id":"b5","contentType":"image/png","data":"AAAA"}"#, "image/png"),
-        ("b6", "application/fhir+json", r#"{"resourceType":"Binary","id":"b6","contentType":"image/png"}"#, "image/png"),
+        (
+            "b5",
+            "application/json",
+            r#"{"resourceType":"Binary","id":"b5","contentType":"image/png","data":"AAAA"}"#,
+            "image/png",
+        ),
+        (
+            "b6",
+            "application/fhir+json",
+            r#"{"resourceType":"Binary","id":"b6","contentType":"image/png"}"#,
+            "image/png",
+        ),
     ] {
         let answer = send(typed(&app, Method::PUT, &format!("/Binary/{id}"), media, body)).await;
         assert_eq!(answer.status, 201, "{id}: {answer:?}");
@@ -280,8 +320,19 @@ async fn reads_and_patches_are_405_with_allow() {
 async fn path_tricks_never_reach_the_signed_url() {
     let app = TestApp::start().await;
     for path in [
-        "/Patient/..", "/Patient/%2e%2e", "/Patient/a%2Fb", "/Patient/%2e%2e%2fmetadata", "/Patient/a%00", "/../Patient/a",
-        "//Patient/a", "/Patient//a", "/patient/a", "/Patient/a%20b", "/Pat%69ent/a", "/Patient/a;x=y", "/Patient/a/b",
+        "/Patient/..",
+        "/Patient/%2e%2e",
+        "/Patient/a%2Fb",
+        "/Patient/%2e%2e%2fmetadata",
+        "/Patient/a%00",
+        "/../Patient/a",
+        "//Patient/a",
+        "/Patient//a",
+        "/patient/a",
+        "/Patient/a%20b",
+        "/Pat%69ent/a",
+        "/Patient/a;x=y",
+        "/Patient/a/b",
     ] {
         // Written by hand: an HTTP client would tidy the path up.
         let head = format!(
@@ -309,7 +360,13 @@ async fn a_query_in_the_endpoint_is_named_as_the_mistake() {
     let app = TestApp::start().await;
     // What HAPI sends when channel.endpoint is …/fhir?token=x
     let path = "?token=x/Patient/p1";
-    refused(&app, typed(&app, Method::PUT, path, "application/fhir+json", patient("p1", 1)), 400, "channel.endpoint").await;
+    refused(
+        &app,
+        typed(&app, Method::PUT, path, "application/fhir+json", patient("p1", 1)),
+        400,
+        "channel.endpoint",
+    )
+    .await;
     refused(&app, app.request(Method::DELETE, "/Patient/p1?a=b"), 400, "carries a query").await;
 }
 
@@ -321,7 +378,8 @@ async fn url_and_body_must_agree() {
         ("/Observation/p1", patient("p1", 1)),
         ("/Patient/p1", r#"{"resourceType":"Patient"}"#.to_owned()),
     ] {
-        refused(&app, typed(&app, Method::PUT, path, "application/fhir+json", body), 400, "OperationOutcome").await;
+        refused(&app, typed(&app, Method::PUT, path, "application/fhir+json", body), 400, "OperationOutcome")
+            .await;
     }
     let post = |path, body: String| typed(&app, Method::POST, path, "application/fhir+json", body);
     refused(&app, post("/Observation", patient("p1", 1)), 400, "different resources").await;
@@ -337,7 +395,10 @@ async fn what_does_not_parse_is_400_with_the_place() {
         ("application/fhir+json", "nonsense"),
         ("application/fhir+json", "{\"resourceType\":\"Patient\",\"id\":\"p1\"} {}"),
         ("application/fhir+xml", "<Patient xmlns=\"http://hl7.org/fhir\"><id value=\"p1\"/>"),
-        ("application/fhir+xml", "<!DOCTYPE a><Patient xmlns=\"http://hl7.org/fhir\"><id value=\"p1\"/></Patient>"),
+        (
+            "application/fhir+xml",
+            "<!DOCTYPE a><Patient xmlns=\"http://hl7.org/fhir\"><id value=\"p1\"/></Patient>",
+        ),
     ] {
         refused(&app, typed(&app, Method::PUT, "/Patient/p1", media, body), 400, "line ").await;
     }
@@ -349,10 +410,23 @@ async fn what_does_not_parse_is_400_with_the_place() {
 async fn other_content_types_and_encodings_are_415() {
     let app = TestApp::start().await;
     let body = patient("p1", 1);
-    refused(&app, typed(&app, Method::PUT, "/Patient/p1", "application/pdf", body.clone()), 415, "neither FHIR JSON").await;
+    refused(
+        &app,
+        typed(&app, Method::PUT, "/Patient/p1", "application/pdf", body.clone()),
+        415,
+        "neither FHIR JSON",
+    )
+    .await;
     refused(&app, typed(&app, Method::POST, "", "image/png", body.clone()), 415, "neither FHIR JSON").await;
-    refused(&app, typed(&app, Method::PUT, "/Patient/p1", "application/fhir+json; charset=UTF-16", body.clone()), 415, "charset").await;
-    let brotli = typed(&app, Method::PUT, "/Patient/p1", "application/fhir+json", body).header("content-encoding", "br");
+    refused(
+        &app,
+        typed(&app, Method::PUT, "/Patient/p1", "application/fhir+json; charset=UTF-16", body.clone()),
+        415,
+        "charset",
+    )
+    .await;
+    let brotli = typed(&app, Method::PUT, "/Patient/p1", "application/fhir+json", body)
+        .header("content-encoding", "br");
     refused(&app, brotli, 415, "only gzip").await;
 }
 
@@ -366,7 +440,8 @@ async fn gzip_is_read_within_the_same_limit() {
         encoder.finish().unwrap()
     };
     let put = |body: Vec<u8>| {
-        typed(&app, Method::PUT, "/Patient/p1", "application/fhir+json", body).header("content-encoding", "gzip")
+        typed(&app, Method::PUT, "/Patient/p1", "application/fhir+json", body)
+            .header("content-encoding", "gzip")
     };
     assert_eq!(send(put(gzip(patient("p1", 1).as_bytes()))).await.status, 201);
     refused(&app, put(gzip(&vec![b' '; 10 << 20])), 413, "larger than").await;

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod corpus;
+mod fixtures;
 mod generate;
+mod model;
 mod narrative;
 mod negatives;
 mod positives;

@@ -40,6 +40,7 @@ fn odd_but_valid() {
         r#"{"resourceType":"Patient","contained":[{"resourceType":"Patient","id":"x"}],"name":[{"family":"after contained"}]}"#,
         r#"{"resourceType":"Patient","extension":[{"url":"http://x","extension":[{"url":"y","valueDecimal":1.50}]}]}"#,
         r#"{"resourceType":"Observation","status":"final","code":{"text":"x"},"valueQuantity":{"value":1E-30,"unit":"x"}}"#,
+        r#"{"resourceType":"MolecularSequence","coordinateSystem":0,"quality":[{"type":"snp","truthTP":0.5,"roc":{"sensitivity":[0.10,null,1],"_sensitivity":[null,{"id":"x"},null],"fMeasure":[1e-3]}}]}"#,
         r#"{"resourceType":"Observation","_status":{"extension":[{"url":"u","valueCode":"c"}]},"code":{"text":"x"}}"#,
         r#"{"resourceType":"Bundle","type":"collection","entry":[{"resource":{"resourceType":"Bundle","type":"batch","entry":[{"resource":{"resourceType":"Observation","contained":[{"resourceType":"Observation","status":"final","code":{"text":"x"},"valueQuantity":{"value":1.0}}],"status":"final","code":{"text":"x"},"valueQuantity":{"value":2.0}},"fullUrl":"urn:x"}]},"fullUrl":"urn:x"}],"total":1}"#,
         r#"{"resourceType":"Parameters","parameter":[{"name":"a","resource":{"resourceType":"Parameters"}},{"name":"b","valueDecimal":1.0}]}"#,

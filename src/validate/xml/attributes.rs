@@ -18,6 +18,10 @@ pub(super) struct Attributes<'t> {
 }
 
 impl<'t> Attributes<'t> {
+    pub(super) fn none(&self) -> bool {
+        self.value.is_none() && self.id.is_none() && self.url.is_none()
+    }
+
     pub(super) fn of(source: &Source<'_>, tag: &'t BytesStart<'_>) -> Answer<Self> {
         let mut found = Attributes::default();
         for attribute in tag.attributes() {

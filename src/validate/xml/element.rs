@@ -5,6 +5,7 @@ use std::fmt::Write;
 use quick_xml::events::BytesStart;
 
 use super::attributes::Attributes;
+use super::run::Run;
 use super::source::{Node, Source};
 use super::{Answer, FHIR, XHTML, invalid, malformed, narrative, output, too_deep};
 use crate::validate::issue::quotable;
@@ -24,17 +25,6 @@ pub(super) struct Converter<'a> {
 struct Step {
     name: &'static str,
     item: Option<usize>,
-}
-
-/// Children of one name, which have to stand together.
-struct Run {
-    position: u16,
-    count: usize,
-    /// Repeated primitives: what is to stand in `x` and in `_x`.
-    values: Vec<u8>,
-    siblings: Vec<u8>,
-    any_value: bool,
-    any_sibling: bool,
 }
 
 impl<'a> Converter<'a> {
@@ -85,7 +75,7 @@ impl<'a> Converter<'a> {
             self.path.push(Step { name: kind.name, item: None });
         }
         let attributes = Attributes::of(&self.source, tag)?;
-        if attributes.id.is_some() || attributes.value.is_some() || attributes.url.is_some() {
+        if !attributes.none() {
             return invalid(at, "a resource has no attributes: its id is an element");
         }
         self.out.push(b'{');
@@ -129,7 +119,7 @@ impl<'a> Converter<'a> {
                 _ => {
                     self.in_order(kind, run.as_ref(), position)?;
                     if let Some(open) = run.replace(Run::new(position)) {
-                        self.close(kind, open);
+                        open.close(kind, &mut self.out);
                     }
                 }
             }
@@ -138,7 +128,7 @@ impl<'a> Converter<'a> {
             self.path.pop();
         }
         if let Some(open) = run {
-            self.close(kind, open);
+            open.close(kind, &mut self.out);
         }
         Ok(())
     }
@@ -221,7 +211,7 @@ impl<'a> Converter<'a> {
     fn holder(&mut self, tag: &BytesStart<'_>) -> Answer<()> {
         let at = self.source.at;
         let attributes = Attributes::of(&self.source, tag)?;
-        if attributes.id.is_some() || attributes.value.is_some() || attributes.url.is_some() {
+        if !attributes.none() {
             return invalid(at, "an attribute on an element that only holds a resource");
         }
         match self.source.node()? {
@@ -274,53 +264,5 @@ impl<'a> Converter<'a> {
         self.members(element)?;
         let members = std::mem::replace(&mut self.out, outer);
         Ok((!members.is_empty()).then(|| [b"{", members.as_slice(), b"}"].concat()))
-    }
-
-    /// Ends what the run opened.
-    fn close(&mut self, kind: &Type, run: Run) {
-        let field = &kind.fields[run.position as usize];
-        match field.kind {
-            Kind::Primitive(Primitive::Xhtml) => {}
-            Kind::Primitive(_) => {
-                let (open, close): (&[u8], &[u8]) = if field.many { (b"[", b"]") } else { (b"", b"") };
-                for (prefix, any, written) in
-                    [("", run.any_value, &run.values), ("_", run.any_sibling, &run.siblings)]
-                {
-                    if any {
-                        output::key(&mut self.out, prefix, field.name);
-                        self.out.extend([open, written, close].concat());
-                    }
-                }
-            }
-            _ => self.out.extend_from_slice(if field.many { b"]" } else { b"" }),
-        }
-    }
-}
-
-impl Run {
-    fn new(position: u16) -> Self {
-        Run {
-            position,
-            count: 1,
-            values: Vec::new(),
-            siblings: Vec::new(),
-            any_value: false,
-            any_sibling: false,
-        }
-    }
-
-    /// One more primitive; null keeps the place of what it does not have.
-    fn add(&mut self, primitive: Primitive, value: Option<&str>, sibling: Option<&[u8]>) {
-        if self.count > 1 {
-            self.values.push(b',');
-            self.siblings.push(b',');
-        }
-        match value {
-            Some(value) => output::primitive(&mut self.values, primitive, value),
-            None => self.values.extend_from_slice(b"null"),
-        }
-        self.siblings.extend_from_slice(sibling.unwrap_or(b"null"));
-        self.any_value |= value.is_some();
-        self.any_sibling |= sibling.is_some();
     }
 }

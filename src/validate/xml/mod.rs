@@ -8,6 +8,7 @@ mod attributes;
 mod element;
 mod narrative;
 mod output;
+mod run;
 mod source;
 
 use super::issue::{Issue, Refusal};

@@ -38,6 +38,7 @@ pub struct Builder {
     environment: Vec<(String, String)>,
     token: bool,
     role: bool,
+    tail: Option<String>,
 }
 
 /// An answer, read whole.
@@ -69,6 +70,12 @@ impl Builder {
         self
     }
 
+    /// What stands behind the data store's id in the endpoint.
+    pub fn tail(mut self, tail: &str) -> Self {
+        self.tail = Some(tail.to_owned());
+        self
+    }
+
     /// Without the default bearer token.
     pub fn no_token(mut self) -> Self {
         self.token = false;
@@ -83,7 +90,10 @@ impl Builder {
 
     pub async fn start(self) -> TestApp {
         let (sandbox, address) = self.start_sandbox().await;
-        let endpoint = sandbox.endpoint(address);
+        let endpoint = match &self.tail {
+            Some(tail) => format!("http://{address}/datastore/{}{tail}", sandbox.config().datastore_id),
+            None => sandbox.endpoint(address),
+        };
         self.start_at(sandbox, address, &endpoint).await
     }
 
@@ -105,7 +115,9 @@ impl Builder {
         let config = sandbox.config();
         let mut command = lakehook();
         command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
-        command.args(["--healthlake-endpoint", endpoint, "--sts-endpoint", &format!("http://{address}")]);
+        command.args(["--healthlake-endpoint", endpoint]);
+        // A flag beats a variable: what a test says of STS counts.
+        command.env("LAKEHOOK_STS_ENDPOINT", format!("http://{address}"));
         command.args(["--region", &config.region, "--log-format", "json"]);
         if self.token {
             command.args(["--token", TOKEN]);
@@ -133,8 +145,8 @@ pub fn lakehook() -> Command {
         }
     }
     // Off a cloud's machines nothing answers at IMDS's address, and a test must not ask.
-    command.env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_CONFIG_FILE", "/nonexistent");
-    command.env("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent");
+    command.env("AWS_EC2_METADATA_DISABLED", "true").env("AWS_CONFIG_FILE", "/dev/null");
+    command.env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
     command
 }
 
@@ -183,6 +195,7 @@ impl TestApp {
             environment: Vec::new(),
             token: true,
             role: true,
+            tail: None,
         }
     }
 
@@ -212,7 +225,8 @@ impl TestApp {
     }
 
     pub async fn post(&self, path: &str, json: impl Into<reqwest::Body>) -> Answer {
-        send(self.request(Method::POST, path).header("content-type", "application/fhir+json").body(json)).await
+        send(self.request(Method::POST, path).header("content-type", "application/fhir+json").body(json))
+            .await
     }
 
     pub async fn delete(&self, path: &str) -> Answer {
@@ -275,6 +289,12 @@ impl TestApp {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         panic!("fewer than {n} delivery lines: {}", self.log());
+    }
+
+    pub async fn delivery_in_flight(&self) -> usize {
+        let text = self.admin("/metrics").await.body;
+        let line = text.lines().find_map(|line| line.strip_prefix("lakehook_in_flight "));
+        line.unwrap().parse().unwrap()
     }
 
     pub fn signal(&self, name: &str) {

@@ -7,3 +7,5 @@ pub mod hapi;
 pub mod moto;
 pub mod process;
 pub mod tap;
+pub mod tls;
+pub mod upstream;
