@@ -14,14 +14,14 @@ use tokio::net::TcpStream;
 
 use crate::support::app::{TOKEN, TestApp};
 use crate::support::corpus::corpus;
-use crate::support::exact::{around_meta, content};
+use crate::support::exact::content;
 use crate::support::process::repository;
-use crate::support::tap::Message;
+use crate::support::tap::{Exchange, Message, Tap};
 use table::{End, STORIES, xml_says};
 
 #[tokio::test]
 async fn every_recording_is_answered_as_the_table_says() {
-    let app = TestApp::start().await;
+    let (app, healthlake) = Tap::before_healthlake(TestApp::builder()).await;
     let mut delivered = 0;
     for story in STORIES {
         for &(file, status, verdict, requests) in story.rows {
@@ -39,11 +39,13 @@ async fn every_recording_is_answered_as_the_table_says() {
                 let outcome: Value = serde_json::from_slice(answer.body()).unwrap();
                 assert_eq!(outcome["resourceType"], "OperationOutcome", "{file}");
             }
+            let mut sent = healthlake.exchanges();
+            let sent = sent.split_off(sent.len() - requests);
             if verdict == "mirrored" && recorded.first_line().starts_with("POST") {
-                each_entry_is_held(&app, file, &recorded);
+                each_entry_was_sent(file, &recorded, &sent);
             } else if verdict == "mirrored" && recorded.first_line().starts_with("PUT") {
                 assert_eq!(line["version_id"].as_str(), version(&recorded).as_deref(), "{file}");
-                holds_what_came(&app, file, &recorded);
+                what_came_was_sent(file, &recorded, &sent[0]);
             }
         }
         for (key, end) in story.ends {
@@ -114,26 +116,22 @@ fn version(recorded: &Message) -> Option<String> {
     }
 }
 
-/// JSON byte for byte around `meta`, XML by meaning, raw bytes wrapped.
-fn holds_what_came(app: &TestApp, file: &str, recorded: &Message) {
-    let key = recorded.first_line().split(' ').nth(1).unwrap().rsplitn(3, '/').collect::<Vec<_>>();
-    let key = format!("{}/{}", key[1], key[0]);
-    let stored = &stored(app, &key);
-    let media = recorded.header("content-type").unwrap();
+/// JSON byte for byte, XML by meaning, raw bytes wrapped.
+fn what_came_was_sent(file: &str, recorded: &Message, sent: &Exchange) {
+    let (media, body) = (recorded.header("content-type").unwrap(), text(sent.request.body()));
     if media.starts_with("application/fhir+json") {
-        let sent = std::str::from_utf8(recorded.body()).unwrap();
-        assert_eq!(around_meta(stored), around_meta(sent), "{file}");
+        assert_eq!(body, text(recorded.body()), "{file}");
     } else if media.starts_with("application/fhir+xml") {
-        assert_eq!(content(stored), xml_says(file), "{file}");
+        assert_eq!(content(body), xml_says(file), "{file}");
     } else {
-        let (resource_type, id) = key.split_once('/').unwrap();
+        let (resource_type, id) = sent.key().split_once('/').unwrap();
         let data = STANDARD.encode(recorded.body());
         let binary = json!({"resourceType": resource_type, "id": id, "contentType": media, "data": data});
-        assert_eq!(content(stored), binary, "{file}");
+        assert_eq!(content(body), binary, "{file}");
     }
 }
 
-fn each_entry_is_held(app: &TestApp, file: &str, recorded: &Message) {
+fn each_entry_was_sent(file: &str, recorded: &Message, sent: &[Exchange]) {
     #[derive(Deserialize)]
     struct Bundle<'a> {
         #[serde(borrow)]
@@ -146,15 +144,15 @@ fn each_entry_is_held(app: &TestApp, file: &str, recorded: &Message) {
         request: Value,
     }
     let bundle: Bundle<'_> = serde_json::from_slice(recorded.body()).unwrap();
-    for Entry { resource, request } in bundle.entry {
-        let stored = stored(app, request["url"].as_str().unwrap());
-        assert_eq!(around_meta(&stored), around_meta(resource.get()), "{file}");
+    assert_eq!(bundle.entry.len(), sent.len(), "{file}");
+    for (Entry { resource, request }, sent) in bundle.entry.iter().zip(sent) {
+        assert_eq!(request["url"], sent.key(), "{file}");
+        assert_eq!(text(sent.request.body()), resource.get(), "{file}");
     }
 }
 
-fn stored(app: &TestApp, key: &str) -> String {
-    let resource = app.sandbox.resources().into_iter().find(|resource| resource.key == key).unwrap();
-    resource.json.get().to_owned()
+fn text(body: &[u8]) -> &str {
+    std::str::from_utf8(body).unwrap()
 }
 
 /// The same bytes but for the path's first segment, `Connection`, and the token.

@@ -1,15 +1,18 @@
-//! A tap on the line between a sender and lakehook: what was sent, byte for byte, and how it was answered.
+//! A tap on the line to lakehook, or from it to HealthLake: what was sent, byte for byte, and how it was answered.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::app::{Builder, TestApp};
+
 #[derive(Clone)]
 pub struct Tap {
     address: SocketAddr,
+    upstream: Arc<OnceLock<String>>,
     exchanges: Arc<Mutex<Vec<Exchange>>>,
 }
 
@@ -31,12 +34,29 @@ pub struct Message {
 impl Tap {
     /// Hands everything on to `upstream` (`host:port`).
     pub async fn start(upstream: &str) -> Self {
+        let tap = Self::unconnected().await;
+        tap.upstream.set(upstream.to_owned()).unwrap();
+        tap
+    }
+
+    /// lakehook with a tap on its line to HealthLake.
+    pub async fn before_healthlake(builder: Builder) -> (TestApp, Self) {
+        let tap = Self::unconnected().await;
+        let datastore = lakehook::sandbox::Config::default().datastore_id;
+        let app = builder.start_before(&tap.url(&format!("/datastore/{datastore}/r4"))).await;
+        tap.upstream.set(app.sandbox_address.to_string()).unwrap();
+        (app, tap)
+    }
+
+    async fn unconnected() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let tap = Self { address: listener.local_addr().unwrap(), exchanges: Arc::default() };
-        let (exchanges, upstream) = (tap.exchanges.clone(), upstream.to_owned());
+        let address = listener.local_addr().unwrap();
+        let tap = Self { address, upstream: Arc::default(), exchanges: Arc::default() };
+        let (upstream, exchanges) = (tap.upstream.clone(), tap.exchanges.clone());
         tokio::spawn(async move {
             while let Ok((sender, _)) = listener.accept().await {
-                tokio::spawn(relay(sender, upstream.clone(), exchanges.clone()));
+                let upstream = upstream.get().expect("connected before anyone sends").clone();
+                tokio::spawn(relay(sender, upstream, exchanges.clone()));
             }
         });
         tap
@@ -79,9 +99,10 @@ impl Exchange {
         self.request.first_line().split(' ').nth(1).unwrap()
     }
 
-    /// `Type/id` behind `/fhir/`
+    /// `Type/id` behind `/fhir/` or `/r4/`
     pub fn key(&self) -> &str {
-        self.target().strip_prefix("/fhir/").unwrap_or_default()
+        let target = self.target();
+        ["/fhir/", "/r4/"].iter().find_map(|base| Some(target.split_once(base)?.1)).unwrap_or_default()
     }
 }
 
