@@ -119,7 +119,9 @@ fn each_body_is_handed_on(world: &World, tap: &Tap, healthlake: &Tap) {
         let of = |exchanges: &[Exchange]| -> Vec<Exchange> {
             exchanges.iter().filter(|exchange| exchange.key() == subject.key).cloned().collect()
         };
-        for (delivered, sent) in of(&delivered).into_iter().zip(of(&sent)) {
+        let (delivered, sent) = (of(&delivered), of(&sent));
+        assert_eq!(delivered.len(), sent.len(), "{}", subject.key);
+        for (delivered, sent) in delivered.into_iter().zip(sent) {
             assert_eq!(delivered.method(), sent.method(), "{}", subject.key);
             let media = delivered.request.header("content-type");
             if media.is_none_or(|media| media.starts_with(JSON)) {
