@@ -23,8 +23,8 @@ pub enum TrustError {
 
 impl Trust {
     pub fn from_file(path: &Path) -> Result<Self, TrustError> {
-        let pem = std::fs::read(path)
-            .map_err(|source| TrustError::Unreadable { path: path.to_owned(), source })?;
+        let pem =
+            std::fs::read(path).map_err(|source| TrustError::Unreadable { path: path.to_owned(), source })?;
         match reqwest::Certificate::from_pem_bundle(&pem) {
             Ok(certificates) if !certificates.is_empty() => Ok(Self { pem: Some(pem) }),
             _ => Err(TrustError::NoCertificate { path: path.to_owned() }),
