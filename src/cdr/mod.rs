@@ -35,7 +35,7 @@ pub enum CdrError {
     Unreachable,
     #[error("the CDR did not answer before the deadline")]
     Deadline,
-    #[error("the CDR's resource is larger than the limit")]
+    #[error("the CDR's answer is larger than --max-body")]
     TooLarge,
 }
 
@@ -62,17 +62,30 @@ impl Cdr {
     }
 
     pub async fn read(&self, key: &Key, deadline: Instant) -> Result<Current, CdrError> {
-        let read = async {
-            let url = format!("{}/{}/{}", self.base, key.resource_type(), key.id());
+        let path = format!("{}/{}", key.resource_type(), key.id());
+        let result = self.get(&path, deadline).await.and_then(|(status, body)| match status {
+            200 => Ok(Current::Resource(body)),
+            404 | 410 => Ok(Current::Gone),
+            status => Err(CdrError::Status(status)),
+        });
+        if let Err(error) = &result {
+            tracing::warn!(%key, %error, "could not read the CDR");
+        }
+        result
+    }
+
+    /// GET of `path` below the base: the status and, where it is 200, the body.
+    pub async fn get(&self, path: &str, deadline: Instant) -> Result<(u16, Bytes), CdrError> {
+        let get = async {
+            let url = format!("{}/{path}", self.base);
             let mut request = self.client.get(url).header(ACCEPT, "application/fhir+json");
             if let Some(authorization) = &self.authorization {
                 request = request.header(AUTHORIZATION, authorization.clone());
             }
             let mut response = request.send().await.map_err(|_| CdrError::Unreachable)?;
-            match response.status().as_u16() {
-                200 => {}
-                404 | 410 => return Ok(Current::Gone),
-                status => return Err(CdrError::Status(status)),
+            let status = response.status().as_u16();
+            if status != 200 {
+                return Ok((status, Bytes::new()));
             }
             let mut body = Vec::new();
             while let Some(chunk) = response.chunk().await.map_err(|_| CdrError::Unreachable)? {
@@ -81,12 +94,8 @@ impl Cdr {
                 }
                 body.extend_from_slice(&chunk);
             }
-            Ok(Current::Resource(body.into()))
+            Ok((status, body.into()))
         };
-        let result = timeout_at(deadline, read).await.unwrap_or(Err(CdrError::Deadline));
-        if let Err(error) = &result {
-            tracing::warn!(%key, %error, "could not read the CDR");
-        }
-        result
+        timeout_at(deadline, get).await.unwrap_or(Err(CdrError::Deadline))
     }
 }

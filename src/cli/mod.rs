@@ -12,7 +12,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::settings::{SandboxArgs, Settings, SettingsError, with_file};
+use crate::settings::{File, SandboxArgs, Settings, SettingsError, with_file};
 
 /// Keeps an AWS HealthLake data store an exact, near-real-time mirror of a FHIR R4 server
 #[derive(Parser, Debug)]
@@ -61,7 +61,7 @@ pub const DIFFERENCES: u8 = 3;
 /// Where values come from, for error texts.
 struct Sources {
     matches: ArgMatches,
-    file: Option<PathBuf>,
+    file: Option<File>,
 }
 
 impl Sources {
@@ -71,13 +71,32 @@ impl Sources {
         match matches.try_contains_id(&id).ok()?.then(|| matches.value_source(&id))?? {
             ValueSource::CommandLine => Some("from the command line".into()),
             ValueSource::EnvVariable => Some(format!("from {}", variable(setting))),
-            _ => self.file.as_ref().map(|path| format!("from {} or its default", path.display())),
+            _ => match &self.file {
+                Some(file) if file.sets(setting) => Some(format!("from {}", file.path.display())),
+                _ => Some("its default".into()),
+            },
         }
+    }
+
+    /// Variables that look like settings and are none.
+    fn unknown_variables(&self) -> Vec<String> {
+        let command = Cli::command();
+        let arguments = command.get_subcommands().flat_map(clap::Command::get_arguments);
+        let known: Vec<_> = arguments.filter_map(|argument| argument.get_env()).collect();
+        let mut unknown: Vec<_> = std::env::vars_os()
+            .map(|(name, _)| name)
+            .filter(|name| !known.contains(&name.as_os_str()))
+            .map(|name| name.to_string_lossy().into_owned())
+            .filter(|name| name.starts_with("LAKEHOOK_"))
+            .collect();
+        unknown.sort();
+        unknown
     }
 
     fn locate(&self, error: SettingsError) -> SettingsError {
         let source = self.of(error.setting());
-        error.located(source.as_deref())
+        let other = error.other().and_then(|other| self.of(other));
+        error.located(source.as_deref()).other_located(other.as_deref())
     }
 }
 
@@ -93,11 +112,11 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
     };
     let matches = match command.try_get_matches_from(arguments) {
         Ok(matches) => matches,
-        Err(error) => return usage(&error, file.as_deref()),
+        Err(error) => return usage(&error),
     };
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error, None),
+        Err(error) => return usage(&error),
     };
     let sources = Sources { matches, file };
     match cli.command {
@@ -109,8 +128,9 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
     }
 }
 
-/// clap names the flag; where the value came from the environment or the file it does not say so.
-fn usage(error: &clap::Error, file: Option<&std::path::Path>) -> ExitCode {
+/// clap names the flag; where the value came from the environment it does not say so. Values of the file have
+/// been tried before (`settings::with_file`).
+fn usage(error: &clap::Error) -> ExitCode {
     let _ = error.print();
     if matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation)
         && let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
@@ -118,14 +138,8 @@ fn usage(error: &clap::Error, file: Option<&std::path::Path>) -> ExitCode {
         let flag = argument.split_whitespace().next().unwrap_or_default().trim_start_matches('-');
         let variable = variable(flag);
         let on_line = std::env::args().any(|arg| arg.trim_start_matches('-').split('=').next() == Some(flag));
-        let source = match (on_line, std::env::var_os(&variable), file) {
-            (true, ..) => None,
-            (false, Some(_), _) => Some(format!("the environment variable {variable}")),
-            (false, None, Some(path)) => Some(path.display().to_string()),
-            (false, None, None) => None,
-        };
-        if let Some(source) = source {
-            say(&format!("The value comes from {source}."));
+        if !on_line && std::env::var_os(&variable).is_some() {
+            say(&format!("The value comes from the environment variable {variable}."));
         }
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE))

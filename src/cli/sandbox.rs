@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use tokio::net::TcpListener;
 
+use super::serve::bind_error;
 use super::{FAILED, Sources, USAGE, fail, print};
 use crate::operate::{Signals, telemetry};
 use crate::sandbox::Sandbox;
@@ -19,7 +20,7 @@ pub(super) async fn run(args: &SandboxArgs, log: &LogArgs, sources: &Sources) ->
     }
     let listener = match TcpListener::bind(args.sandbox_listen).await {
         Ok(listener) => listener,
-        Err(error) => return fail(FAILED, &format!("--sandbox-listen {}: {error}", args.sandbox_listen)),
+        Err(error) => return fail(FAILED, &bind_error("--sandbox-listen", args.sandbox_listen, &error)),
     };
     let (Ok(address), Ok(mut signals)) = (listener.local_addr(), Signals::new()) else {
         return fail(FAILED, "the sandbox's address or the signals can't be had");

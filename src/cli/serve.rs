@@ -1,5 +1,6 @@
 //! `lakehook serve`: settings, telemetry, bind, serve, drain, exit code.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -38,7 +39,7 @@ pub(super) async fn run(mut settings: Settings, sources: &Sources) -> ExitCode {
 }
 
 /// Its address is a part of the endpoint, so it comes first.
-async fn bind_sandbox(settings: &mut Settings) -> Result<Option<TcpListener>, String> {
+pub(super) async fn bind_sandbox(settings: &mut Settings) -> Result<Option<TcpListener>, String> {
     if !settings.sandbox {
         return Ok(None);
     }
@@ -48,7 +49,20 @@ async fn bind_sandbox(settings: &mut Settings) -> Result<Option<TcpListener>, St
 }
 
 async fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, String> {
-    TcpListener::bind(address).await.map_err(|error| format!("{flag} {address}: {error}"))
+    TcpListener::bind(address).await.map_err(|error| bind_error(flag, address, &error))
+}
+
+/// Why an address can't be had, and what to do.
+pub(super) fn bind_error(flag: &str, address: SocketAddr, error: &std::io::Error) -> String {
+    let advice = match error.kind() {
+        ErrorKind::AddrInUse => {
+            "another process has it: stop that one, or choose another port (0: any free one)"
+        }
+        ErrorKind::PermissionDenied => "ports below 1024 need a privilege: choose a higher one",
+        ErrorKind::AddrNotAvailable => "this machine has no such address: 0.0.0.0 is all of its addresses",
+        _ => return format!("{flag} {address}: {error}"),
+    };
+    format!("{flag} {address}: {error}; {advice}")
 }
 
 async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Result<(), String> {
@@ -132,7 +146,7 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
     outcome
 }
 
-fn start_sandbox(plan: &Plan, listener: Option<TcpListener>) -> Option<JoinHandle<()>> {
+pub(super) fn start_sandbox(plan: &Plan, listener: Option<TcpListener>) -> Option<JoinHandle<()>> {
     let (config, listener) = (plan.sandbox.clone()?, listener?);
     Some(tokio::spawn(async move {
         if let Err(error) = Sandbox::new(config).serve(listener, std::future::pending()).await {

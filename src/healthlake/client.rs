@@ -68,6 +68,14 @@ pub struct LastAnswer {
     pub at: SystemTime,
 }
 
+/// One answer as it came, for those who ask why.
+#[derive(Debug)]
+pub struct Exchange {
+    pub said: Said,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
 /// The last answer, and what it took.
 #[derive(Debug)]
 pub struct Attempted {
@@ -137,14 +145,19 @@ impl HealthLake {
     }
 
     /// The CapabilityStatement: tells that the endpoint, the signature and the permissions are right.
-    pub async fn metadata(&self, deadline: Instant) -> (Attempted, Option<serde_json::Value>) {
+    pub async fn metadata(&self, deadline: Instant) -> Result<Exchange, CouldNot> {
         let exchange = async {
             let held = self.credentials.current().await.map_err(|_| CouldNot::Credentials)?;
             self.exchange(&Method::GET, &self.endpoint.metadata(), &Bytes::new(), &held).await
         };
-        let result = timeout_at(deadline, exchange).await.unwrap_or(Err(CouldNot::Deadline));
-        let statement = result.as_ref().ok().and_then(|(_, body)| serde_json::from_slice(body).ok());
-        (Attempted { result: result.map(|(said, _)| said), attempts: 1 }, statement)
+        timeout_at(deadline, exchange).await.unwrap_or(Err(CouldNot::Deadline))
+    }
+
+    /// Why no connection comes about, in the words of whoever failed: DNS, TCP or TLS. Nothing is signed.
+    pub async fn why_unreachable(&self, deadline: Instant) -> Option<String> {
+        let request = self.client.get(self.endpoint.metadata()).send();
+        let error = timeout_at(deadline, request).await.ok()?.err()?;
+        Some(super::sts::describe(&error.without_url()))
     }
 
     /// A second attempt follows a cut (PUT and DELETE by id are idempotent: a stale pooled connection costs
@@ -154,7 +167,7 @@ impl HealthLake {
         let attempt_all = async {
             let held = self.credentials.current().await.map_err(|_| CouldNot::Credentials)?;
             attempts = 1;
-            let first = self.exchange(&method, &url, body, &held).await.map(|(said, _)| said);
+            let first = self.exchange(&method, &url, body, &held).await.map(|exchange| exchange.said);
             let held = match &first {
                 Err(CouldNot::Cut | CouldNot::Connect) if deadline - Instant::now() > WORTH_A_RETRY => held,
                 Ok(said) if said.meaning == Meaning::NotAuthorized => {
@@ -166,7 +179,7 @@ impl HealthLake {
                 _ => return first,
             };
             attempts = 2;
-            self.exchange(&method, &url, body, &held).await.map(|(said, _)| said)
+            self.exchange(&method, &url, body, &held).await.map(|exchange| exchange.said)
         };
         let result = timeout_at(deadline, attempt_all).await.unwrap_or(Err(CouldNot::Deadline));
         Attempted { result, attempts }
@@ -178,11 +191,11 @@ impl HealthLake {
         url: &str,
         body: &Bytes,
         held: &Held,
-    ) -> Result<(Said, Bytes), CouldNot> {
+    ) -> Result<Exchange, CouldNot> {
         let request = self.signed(method, url, body, held)?;
         let started = Instant::now();
         let result = self.send(method, request).await;
-        if let Ok((said, _)) = &result {
+        if let Ok(Exchange { said, .. }) = &result {
             self.last.store(Some(Arc::new(LastAnswer { status: said.status.as_u16(), at: (self.clock)() })));
         }
         export_log(method, url, &result, body.len(), started);
@@ -213,7 +226,7 @@ impl HealthLake {
         Ok(request)
     }
 
-    async fn send(&self, method: &Method, request: reqwest::Request) -> Result<(Said, Bytes), CouldNot> {
+    async fn send(&self, method: &Method, request: reqwest::Request) -> Result<Exchange, CouldNot> {
         let mut response = self
             .client
             .execute(request)
@@ -226,7 +239,8 @@ impl HealthLake {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok((Said::read(method, response.status(), response.headers(), &body), body.into()))
+        let said = Said::read(method, response.status(), response.headers(), &body);
+        Ok(Exchange { said, headers: std::mem::take(response.headers_mut()), body: body.into() })
     }
 }
 
@@ -243,14 +257,14 @@ fn host(url: &reqwest::Url) -> Option<HeaderValue> {
 fn export_log(
     method: &Method,
     url: &str,
-    result: &Result<(Said, Bytes), CouldNot>,
+    result: &Result<Exchange, CouldNot>,
     request_bytes: usize,
     started: Instant,
 ) {
     let path = url.splitn(4, '/').nth(3).unwrap_or_default();
     let milliseconds = started.elapsed().as_secs_f64() * 1e3;
     match result {
-        Ok((said, body)) => tracing::debug!(
+        Ok(Exchange { said, body, .. }) => tracing::debug!(
             target: "lakehook::export",
             %method, path, request_bytes, milliseconds,
             status = said.status.as_u16(),

@@ -9,7 +9,7 @@ mod sign;
 mod sts;
 mod trust;
 
-pub use client::{Attempted, HealthLake, LastAnswer, Options, ValidationLevel};
+pub use client::{Attempted, Exchange, HealthLake, LastAnswer, Options, ValidationLevel};
 pub use credentials::{Clock, Credentials, CredentialsError, Manager};
 pub use endpoint::{Endpoint, EndpointError, is_loopback};
 pub use meaning::{CouldNot, Meaning, Said};

@@ -67,7 +67,9 @@ impl Source {
         if let Some(region) = &self.region {
             loader = loader.region(Region::new(region.clone()));
         }
-        if let Some(client) = self.trust.sdk_client() {
+        let host = self.sts_endpoint.as_deref().and_then(|url| reqwest::Url::parse(url).ok());
+        let loopback = host.is_some_and(|url| url.host_str().is_some_and(super::is_loopback));
+        if let Some(client) = self.trust.sdk_client(!loopback) {
             loader = loader.http_client(client);
         }
         if let Some(base) = &self.base {

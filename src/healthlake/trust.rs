@@ -3,7 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use aws_smithy_http_client::tls;
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::{Connector, tls};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 /// A PEM bundle besides the system's roots; or none.
 #[derive(Clone, Default)]
@@ -34,12 +36,27 @@ impl Trust {
         Ok(builder.tls_certs_merge(reqwest::Certificate::from_pem_bundle(pem)?))
     }
 
-    /// The AWS SDK's client with the same roots; None where its default does.
-    pub(super) fn sdk_client(&self) -> Option<aws_smithy_runtime_api::client::http::SharedHttpClient> {
-        let pem = self.pem.as_ref()?;
-        let store = tls::TrustStore::default().with_pem_certificate(pem.as_slice());
+    /// The AWS SDK's client with the same roots; None where its default does. Like the default it goes through
+    /// the environment's proxy, unless STS is on loopback (`proxied`: false), where no proxy can reach it.
+    pub(super) fn sdk_client(&self, proxied: bool) -> Option<SharedHttpClient> {
+        if self.pem.is_none() && proxied {
+            return None;
+        }
+        let mut store = tls::TrustStore::default();
+        if let Some(pem) = &self.pem {
+            store = store.with_pem_certificate(pem.as_slice());
+        }
         let context = tls::TlsContext::builder().with_trust_store(store).build().ok()?;
-        let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc);
-        Some(aws_smithy_http_client::Builder::new().tls_provider(provider).tls_context(context).build_https())
+        Some(aws_smithy_http_client::Builder::new().build_with_connector_fn(move |settings, components| {
+            let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc);
+            let mut connector = Connector::builder().tls_provider(provider).tls_context(context.clone());
+            connector.set_connector_settings(settings.cloned());
+            if let Some(components) = components {
+                connector.set_sleep_impl(components.sleep_impl());
+            }
+            let proxy = if proxied { ProxyConfig::from_env() } else { ProxyConfig::disabled() };
+            connector.set_proxy_config(Some(proxy));
+            connector.build()
+        }))
     }
 }

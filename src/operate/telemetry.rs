@@ -45,7 +45,14 @@ pub fn start(filter: &str, format: Option<LogFormat>) -> Result<LogControl, Filt
     });
     let registry = tracing_subscriber::registry().with(lines.with_filter(layer.and(ours)));
     registry.try_init().map_err(|error| FilterError(error.to_string()))?;
+    std::panic::set_hook(Box::new(panicked));
     Ok(LogControl { handle })
+}
+
+/// Where, not what: a panic's message may quote the payload that caused it.
+fn panicked(info: &std::panic::PanicHookInfo<'_>) {
+    let place = info.location().map(ToString::to_string).unwrap_or_default();
+    tracing::error!(place, thread = std::thread::current().name(), "panicked at {place}");
 }
 
 fn parse(filter: &str) -> Result<EnvFilter, FilterError> {

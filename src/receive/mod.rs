@@ -14,7 +14,7 @@ mod slow_head;
 mod tls;
 
 pub use admission::Admission;
-pub use callers::{Callers, Secrets, SecretsError, Sources};
+pub use callers::{Caller, Callers, Secrets, SecretsError, Sources};
 pub use intake::{Intake, Notification};
 pub use listen::{Listening, serve};
 pub use media::media_name;

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use http::HeaderValue;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 
-use super::{Settings, SettingsError};
+use super::secrets::{callers, cdr, made_token};
+use super::{Settings, SettingsError, together};
 use crate::cdr::Cdr;
 use crate::healthlake::{Credentials, Endpoint, Options, Role, Source, Trust};
-use crate::receive::{Callers, Files, Limits, Listening, Secrets, Tls};
+use crate::receive::{Callers, Files, Limits, Listening, Tls};
 use crate::sandbox::Config as SandboxConfig;
 use crate::validate::Validator;
 
@@ -37,6 +35,7 @@ pub const HAPI_TIMEOUT: Duration = Duration::from_secs(10);
 const SESSION: std::ops::RangeInclusive<u64> = 900..=43_200;
 
 pub fn plan(settings: Settings) -> Result<Plan, SettingsError> {
+    together::check(&settings)?;
     let sandbox = settings.sandbox.then(|| settings.sandbox_args.config()).transpose()?;
     let token = made_token(&settings);
     let callers = callers(&settings, token.as_deref())?;
@@ -97,32 +96,6 @@ impl Plan {
     }
 }
 
-/// A newcomer's first run should not fail for want of a token, nor be open to everyone.
-fn made_token(settings: &Settings) -> Option<String> {
-    let none = !settings.callers.any_secret() && !settings.callers.allow_anonymous;
-    (settings.sandbox && none && settings.listen.tls_client_ca.is_none())
-        .then(|| uuid::Uuid::new_v4().simple().to_string())
-}
-
-fn callers(settings: &Settings, token: Option<&str>) -> Result<Arc<Callers>, SettingsError> {
-    let mut secrets: Secrets = settings.callers.secrets(settings.listen.tls_client_ca.is_some());
-    secrets.tokens.values.extend(token.map(SecretString::from));
-    let open = !settings.callers.any_secret() && token.is_none() && !secrets.client_certificate;
-    if open && !secrets.allow_anonymous {
-        let listen = settings.listen.listen;
-        if !listen.ip().is_loopback() {
-            return Err(SettingsError::new(
-                "listen",
-                format!(
-                    "{listen} can be reached from other machines and no caller is authenticated: set --token-file (LAKEHOOK_TOKEN_FILE), --basic-file, --hmac-secret-file or --tls-client-ca, or say --allow-anonymous"
-                ),
-            ));
-        }
-        secrets.allow_anonymous = true;
-    }
-    Callers::new(secrets).map_err(|error| SettingsError::new("token-file", error.to_string()))
-}
-
 fn tls(settings: &Settings) -> Result<Option<Arc<Tls>>, SettingsError> {
     let listen = &settings.listen;
     let (Some(certificate), Some(key)) = (&listen.tls_cert, &listen.tls_key) else { return Ok(None) };
@@ -148,7 +121,7 @@ fn endpoint(settings: &Settings, sandbox: Option<&SandboxConfig>) -> Result<Endp
         (None, Some(url)) => url.clone(),
         (None, None) => {
             return Err(error(
-                "is missing: set it to the data store's URL (DescribeFHIRDatastore shows it), or try --sandbox".into(),
+                "is missing: set it to the data store's URL (`aws healthlake describe-fhir-datastore` shows it), or try --sandbox".into(),
             ));
         }
     };
@@ -166,7 +139,10 @@ fn source(
     if let Some(duration) = args.role_session_duration
         && !SESSION.contains(&duration.as_secs())
     {
-        return Err(SettingsError::new("role-session-duration", "STS takes 15m to 12h"));
+        return Err(SettingsError::new(
+            "role-session-duration",
+            "is not between 15m and 12h, which is what STS takes",
+        ));
     }
     let role = args.role_arn.as_ref().map(|arn| Role {
         arn: arn.clone(),
@@ -197,7 +173,10 @@ fn source(
             url.scheme() == "https" || url.host_str().is_some_and(crate::healthlake::is_loopback)
         });
         if !secure && !settings.healthlake.allow_insecure_upstream {
-            return Err(SettingsError::new("sts-endpoint", "is no https:// URL"));
+            return Err(SettingsError::new(
+                "sts-endpoint",
+                "is not an https:// URL; http:// is for loopback, or with --allow-insecure-upstream",
+            ));
         }
     }
     Ok(Source {
@@ -210,46 +189,13 @@ fn source(
     })
 }
 
-fn cdr(settings: &Settings, trust: &Trust) -> Result<Option<Cdr>, SettingsError> {
-    let args = &settings.cdr;
-    let Some(url) = &args.cdr_url else { return Ok(None) };
-    let error = |problem: String| SettingsError::new("cdr-url", problem);
-    let url = reqwest::Url::parse(url).map_err(|problem| error(problem.to_string()))?;
-    if !matches!(url.scheme(), "http" | "https") || url.query().is_some() {
-        return Err(error("is not the http(s):// base URL of a FHIR server".into()));
-    }
-    let token = match (&args.cdr_token, &args.cdr_token_file) {
-        (Some(token), _) => Some(token.expose_secret().to_owned()),
-        (None, Some(path)) => Some(
-            std::fs::read_to_string(path)
-                .map_err(|problem| {
-                    SettingsError::new("cdr-token-file", format!("{}: {problem}", path.display()))
-                })?
-                .trim()
-                .to_owned(),
-        ),
-        (None, None) => None,
-    };
-    let authorization = token.map(|token| format!("Bearer {token}")).or_else(|| {
-        let basic = args.cdr_basic.as_ref()?;
-        Some(format!("Basic {}", STANDARD.encode(basic.expose_secret())))
-    });
-    let authorization = authorization
-        .map(|value| {
-            let mut value = HeaderValue::from_str(&value)
-                .map_err(|_| SettingsError::new("cdr-token", "can't stand in a header"))?;
-            value.set_sensitive(true);
-            Ok(value)
-        })
-        .transpose()?;
-    let limit = settings.delivery.max_body;
-    Cdr::new(&url, authorization, limit, trust).map(Some).map_err(|problem| error(problem.to_string()))
-}
-
 fn limits(settings: &Settings) -> Result<(), SettingsError> {
     let delivery = &settings.delivery;
     if delivery.deadline < Duration::from_millis(100) {
-        return Err(SettingsError::new("deadline", "is below 100ms: no delivery could end in it"));
+        return Err(SettingsError::new(
+            "deadline",
+            "is below 100ms: no delivery could end in it; 8s suits a CDR that waits 10s",
+        ));
     }
     if delivery.max_body == 0 || delivery.max_body > 200 << 20 {
         return Err(SettingsError::new("max-body", "is not between 1 byte and 200 MiB"));
@@ -257,11 +203,14 @@ fn limits(settings: &Settings) -> Result<(), SettingsError> {
     if delivery.max_bytes_in_flight < delivery.max_body {
         return Err(SettingsError::new(
             "max-bytes-in-flight",
-            "is below --max-body: a body of that size would never be taken",
+            "is below --max-body: a body of that size would never be taken; raise it to at least --max-body",
         ));
     }
     if settings.listen.listen == settings.listen.admin_listen && settings.listen.listen.port() != 0 {
-        return Err(SettingsError::new("admin-listen", "is the same address as --listen"));
+        return Err(SettingsError::new(
+            "admin-listen",
+            "is the same address as --listen; give it another port",
+        ));
     }
     Ok(())
 }

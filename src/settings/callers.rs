@@ -10,7 +10,7 @@ use crate::receive::{Secrets, Sources};
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Who may call")]
 pub struct CallerArgs {
-    /// Bearer token of the CDR; repeat it to rotate
+    /// Bearer token of the CDR; several, to rotate one, by repeating it or by commas
     #[arg(long, env = "LAKEHOOK_TOKEN", value_name = "TOKEN", hide_env_values = true, value_delimiter = ',')]
     pub token: Vec<SecretString>,
     /// File with bearer tokens, one a line; read again when it changes

@@ -12,10 +12,10 @@ pub struct CdrArgs {
     #[arg(long, env = "LAKEHOOK_CDR_URL", value_name = "URL")]
     pub cdr_url: Option<String>,
     /// Bearer token for it
-    #[arg(long, env = "LAKEHOOK_CDR_TOKEN", value_name = "TOKEN", hide_env_values = true, conflicts_with_all = ["cdr_token_file", "cdr_basic"])]
+    #[arg(long, env = "LAKEHOOK_CDR_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub cdr_token: Option<SecretString>,
     /// File with the bearer token for it
-    #[arg(long, env = "LAKEHOOK_CDR_TOKEN_FILE", value_name = "FILE", conflicts_with = "cdr_basic")]
+    #[arg(long, env = "LAKEHOOK_CDR_TOKEN_FILE", value_name = "FILE")]
     pub cdr_token_file: Option<PathBuf>,
     /// Basic authentication for it
     #[arg(long, env = "LAKEHOOK_CDR_BASIC", value_name = "USER:PASSWORD", hide_env_values = true)]

@@ -24,7 +24,7 @@ pub struct HealthLakeArgs {
     /// PEM certificates to trust besides the system's, for HealthLake, STS and the CDR
     #[arg(long, env = "LAKEHOOK_CA_FILE", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
-    /// To connect, TLS included
+    /// For a connection to HealthLake to come about, TLS included
     #[arg(long, env = "LAKEHOOK_CONNECT_TIMEOUT", value_name = "TIME", default_value = "2s", value_parser = duration)]
     pub connect_timeout: Duration,
     /// Idle connections are kept this long: below HealthLake's own
@@ -41,20 +41,14 @@ pub struct CredentialArgs {
     /// Role to assume through STS, with the AWS chain's credentials
     #[arg(long, env = "LAKEHOOK_ROLE_ARN", value_name = "ARN")]
     pub role_arn: Option<String>,
-    /// Of the role's session, as CloudTrail shows it
+    /// Name of the role's session, as CloudTrail shows it
     #[arg(long, env = "LAKEHOOK_ROLE_SESSION_NAME", value_name = "NAME", default_value = "lakehook")]
     pub role_session_name: String,
-    /// Of the role's session, 15m to 12h [default: STS's, 1h]
-    #[arg(long, env = "LAKEHOOK_ROLE_SESSION_DURATION", value_name = "TIME", value_parser = duration, requires = "role_arn")]
+    /// Lifetime of the role's session, 15m to 12h [default: STS's, 1h]
+    #[arg(long, env = "LAKEHOOK_ROLE_SESSION_DURATION", value_name = "TIME", value_parser = duration)]
     pub role_session_duration: Option<Duration>,
-    /// That the role's trust policy asks for
-    #[arg(
-        long,
-        env = "LAKEHOOK_ROLE_EXTERNAL_ID",
-        value_name = "ID",
-        requires = "role_arn",
-        hide_env_values = true
-    )]
+    /// External id that the role's trust policy asks for
+    #[arg(long, env = "LAKEHOOK_ROLE_EXTERNAL_ID", value_name = "ID", hide_env_values = true)]
     pub role_external_id: Option<SecretString>,
     /// STS elsewhere than at the region's usual host: PrivateLink
     #[arg(long, env = "LAKEHOOK_STS_ENDPOINT", value_name = "URL")]

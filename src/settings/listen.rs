@@ -23,13 +23,13 @@ pub struct ListenArgs {
     #[arg(long, env = "LAKEHOOK_ADMIN_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8081")]
     pub admin_listen: SocketAddr,
     /// PEM certificate chain: serve TLS; read again when it changes
-    #[arg(long, env = "LAKEHOOK_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    #[arg(long, env = "LAKEHOOK_TLS_CERT", value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
     /// PEM private key of --tls-cert
-    #[arg(long, env = "LAKEHOOK_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    #[arg(long, env = "LAKEHOOK_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
     /// PEM CA: a client certificate that it signed authenticates the CDR (mutual TLS)
-    #[arg(long, env = "LAKEHOOK_TLS_CLIENT_CA", value_name = "FILE", requires = "tls_cert")]
+    #[arg(long, env = "LAKEHOOK_TLS_CLIENT_CA", value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
     /// Idle connections are kept this long: longer than the balancer's idle time limit
     #[arg(long, env = "LAKEHOOK_KEEP_ALIVE", value_name = "TIME", default_value = "75s", value_parser = duration)]

@@ -10,17 +10,19 @@ mod file;
 mod healthlake;
 mod listen;
 mod sandbox;
+mod secrets;
+mod together;
 mod units;
 
 use clap::Args;
 
-pub use build::{Plan, plan};
+pub use build::{HAPI_TIMEOUT, Plan, plan};
 pub use callers::CallerArgs;
 pub use cdr::CdrArgs;
 pub use error::SettingsError;
-pub use file::with_file;
+pub use file::{File, with_file};
 pub use healthlake::{CredentialArgs, HealthLakeArgs};
-pub use listen::{DeliveryArgs, LifecycleArgs, ListenArgs};
+pub use listen::{DeliveryArgs, LifecycleArgs, ListenArgs, Validation};
 pub use sandbox::SandboxArgs;
 
 use crate::operate::telemetry::LogFormat;

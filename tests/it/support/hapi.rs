@@ -56,6 +56,11 @@ impl Hapi {
         stored(self.http.put(self.url(&format!("{type}/{id}"))).json(&resource)).await
     }
 
+    /// As [`Hapi::put`], of a text that says everything itself: a `Value` would spell 1.50 as 1.5.
+    pub async fn put_text(&self, key: &str, json: &str) {
+        stored(self.http.put(self.url(key)).body(json.to_owned())).await;
+    }
+
     /// A Binary as raw bytes, the way a browser or a scanner would store it.
     pub async fn put_binary(&self, id: &str, content_type: &str, bytes: Vec<u8>) -> Value {
         let put = self.http.put(self.url(&format!("Binary/{id}"))).body(bytes);
@@ -86,6 +91,26 @@ impl Hapi {
             StatusCode::NOT_FOUND | StatusCode::GONE => None,
             _ => Some(response.error_for_status().unwrap().json().await.unwrap()),
         }
+    }
+
+    /// As [`Hapi::read`], in HAPI's own spelling.
+    pub async fn read_text(&self, key: &str) -> Option<String> {
+        let get = self.http.get(self.url(key)).header(ACCEPT, FHIR_JSON);
+        let response = get.send().await.unwrap();
+        match response.status() {
+            StatusCode::NOT_FOUND | StatusCode::GONE => None,
+            _ => Some(response.error_for_status().unwrap().text().await.unwrap()),
+        }
+    }
+
+    /// As [`Hapi::transaction`], of a text.
+    pub async fn transaction_text(&self, bundle: &str) -> Value {
+        stored(self.http.post(&self.base_url).body(bundle.to_owned())).await
+    }
+
+    /// What it printed: an ERROR with a stack trace for every delivery that failed.
+    pub fn log(&self) -> String {
+        self.process.log()
     }
 
     /// A rest-hook Subscription; HAPI delivers for it once [`Hapi::wait_active`] returns.

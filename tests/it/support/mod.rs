@@ -1,8 +1,11 @@
 //! What tests start and talk to.
 
 pub mod app;
+pub mod corpus;
+pub mod exact;
 pub mod hapi;
 pub mod moto;
 pub mod process;
+pub mod tap;
 pub mod tls;
 pub mod upstream;

@@ -46,6 +46,10 @@ impl Process {
         }
     }
 
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
     /// Ends it and waits until it is gone, for tests of a server that disappears.
     pub async fn kill(&mut self) {
         self.child.kill().await.unwrap();
