@@ -127,6 +127,18 @@ pub(crate) fn row(verdict: &Verdict) -> Row {
         Verdict::CdrUnavailable => {
             row(StatusCode::BAD_GATEWAY, Error, "transient", "the resource could not be read from the CDR")
         }
+        Verdict::OrderUnavailable => again(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "transient",
+            "lakehook's order store is unavailable; see lakehook's log",
+            PAUSE,
+        ),
+        Verdict::Unsettled => again(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "transient",
+            "an earlier write of the same resource is not settled yet",
+            THROTTLED_PAUSE,
+        ),
         Verdict::Overloaded => again(
             StatusCode::SERVICE_UNAVAILABLE,
             "throttled",

@@ -48,6 +48,8 @@ fn every_verdict() -> Vec<Verdict> {
         Verdict::Unreachable,
         Verdict::DeadlinePassed,
         Verdict::CdrUnavailable,
+        Verdict::OrderUnavailable,
+        Verdict::Unsettled,
         Verdict::Overloaded,
         Verdict::ShuttingDown,
         Verdict::Internal,
@@ -61,6 +63,7 @@ fn every_verdict() -> Vec<Verdict> {
             Verdict::Unauthenticated | Verdict::Conflict | Verdict::Throttled { .. } => {}
             Verdict::CredentialsRefused | Verdict::UnexpectedAnswer | Verdict::HealthLakeFailed { .. } => {}
             Verdict::Unreachable | Verdict::DeadlinePassed | Verdict::CdrUnavailable => {}
+            Verdict::OrderUnavailable | Verdict::Unsettled => {}
             Verdict::Overloaded | Verdict::ShuttingDown | Verdict::Internal => {}
         }
     }

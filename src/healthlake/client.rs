@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, IF_MATCH, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tokio::time::{Instant, timeout_at};
 
@@ -13,6 +13,7 @@ use super::credentials::{Clock, Held};
 use super::sign::add_signature;
 use super::{CouldNot, Endpoint, Manager, Meaning, Said, Trust};
 use crate::delivery::Key;
+use crate::order::record::Etag;
 
 /// An answer is read to this size (bytes); what lies behind decides nothing.
 const ANSWER_LIMIT: usize = 6 << 20;
@@ -61,6 +62,12 @@ pub struct HealthLake {
     last: ArcSwapOption<LastAnswer>,
 }
 
+struct Call {
+    method: Method,
+    url: String,
+    if_match: Option<Etag>,
+}
+
 /// What HealthLake said last, for health checks.
 #[derive(Clone, Copy, Debug)]
 pub struct LastAnswer {
@@ -81,6 +88,8 @@ pub struct Exchange {
 pub struct Attempted {
     pub result: Result<Said, CouldNot>,
     pub attempts: u32,
+    /// A first attempt was cut, a second was made: the first may have landed, or may land yet.
+    pub earlier_unknown: bool,
 }
 
 impl HealthLake {
@@ -135,20 +144,40 @@ impl HealthLake {
         self.last.load().as_deref().copied()
     }
 
-    /// Upserts the resource by its id; the bytes go out as they are.
-    pub async fn put(&self, key: &Key, json: &Bytes, deadline: Instant) -> Attempted {
-        self.write(Method::PUT, self.endpoint.resource(key), json, deadline).await
+    /// Upserts the resource by its id; the bytes go out as they are. With `if_match` only if HealthLake has
+    /// that version.
+    pub async fn put(&self, key: &Key, json: &Bytes, if_match: Option<Etag>, deadline: Instant) -> Attempted {
+        let call = Call { method: Method::PUT, url: self.endpoint.resource(key), if_match };
+        self.write(&call, json, deadline).await
     }
 
-    pub async fn delete(&self, key: &Key, deadline: Instant) -> Attempted {
-        self.write(Method::DELETE, self.endpoint.resource(key), &Bytes::new(), deadline).await
+    pub async fn delete(&self, key: &Key, if_match: Option<Etag>, deadline: Instant) -> Attempted {
+        let call = Call { method: Method::DELETE, url: self.endpoint.resource(key), if_match };
+        self.write(&call, &Bytes::new(), deadline).await
+    }
+
+    /// HealthLake's version of the resource; inner None: it has none, or not any more. Right after a write this
+    /// is current, which search is not.
+    pub async fn read(&self, key: &Key, deadline: Instant) -> (Attempted, Option<Option<Etag>>) {
+        let result = self.get(self.endpoint.resource(key), deadline).await.map(|exchange| exchange.said);
+        let at_healthlake = result.as_ref().ok().and_then(|said| match said.status.as_u16() {
+            200 => said.etag.as_deref().and_then(Etag::parse).map(Some),
+            404 | 410 if said.exception.is_none() => Some(None),
+            _ => None,
+        });
+        (Attempted { result, attempts: 1, earlier_unknown: false }, at_healthlake)
     }
 
     /// The CapabilityStatement: tells that the endpoint, the signature and the permissions are right.
     pub async fn metadata(&self, deadline: Instant) -> Result<Exchange, CouldNot> {
+        self.get(self.endpoint.metadata(), deadline).await
+    }
+
+    async fn get(&self, url: String, deadline: Instant) -> Result<Exchange, CouldNot> {
+        let call = Call { method: Method::GET, url, if_match: None };
         let exchange = async {
             let held = self.credentials.current().await.map_err(|_| CouldNot::Credentials)?;
-            self.exchange(&Method::GET, &self.endpoint.metadata(), &Bytes::new(), &held).await
+            self.exchange(&call, &Bytes::new(), &held).await
         };
         timeout_at(deadline, exchange).await.unwrap_or(Err(CouldNot::Deadline))
     }
@@ -162,12 +191,12 @@ impl HealthLake {
 
     /// A second attempt follows a cut (PUT and DELETE by id are idempotent: a stale pooled connection costs
     /// nothing) and a refusal of the credentials (after one refresh). Never a third.
-    async fn write(&self, method: Method, url: String, body: &Bytes, deadline: Instant) -> Attempted {
-        let mut attempts = 0;
+    async fn write(&self, call: &Call, body: &Bytes, deadline: Instant) -> Attempted {
+        let (mut attempts, mut earlier_unknown) = (0, false);
         let attempt_all = async {
             let held = self.credentials.current().await.map_err(|_| CouldNot::Credentials)?;
             attempts = 1;
-            let first = self.exchange(&method, &url, body, &held).await.map(|exchange| exchange.said);
+            let first = self.exchange(call, body, &held).await.map(|exchange| exchange.said);
             let held = match &first {
                 Err(CouldNot::Cut | CouldNot::Connect) if deadline - Instant::now() > WORTH_A_RETRY => held,
                 Ok(said) if said.meaning == Meaning::NotAuthorized => {
@@ -178,49 +207,40 @@ impl HealthLake {
                 }
                 _ => return first,
             };
-            attempts = 2;
-            self.exchange(&method, &url, body, &held).await.map(|exchange| exchange.said)
+            (attempts, earlier_unknown) = (2, matches!(first, Err(CouldNot::Cut)));
+            self.exchange(call, body, &held).await.map(|exchange| exchange.said)
         };
         let result = timeout_at(deadline, attempt_all).await.unwrap_or(Err(CouldNot::Deadline));
-        Attempted { result, attempts }
+        Attempted { result, attempts, earlier_unknown }
     }
 
-    async fn exchange(
-        &self,
-        method: &Method,
-        url: &str,
-        body: &Bytes,
-        held: &Held,
-    ) -> Result<Exchange, CouldNot> {
-        let request = self.signed(method, url, body, held)?;
+    async fn exchange(&self, call: &Call, body: &Bytes, held: &Held) -> Result<Exchange, CouldNot> {
+        let request = self.signed(call, body, held)?;
         let started = Instant::now();
-        let result = self.send(method, request).await;
+        let result = self.send(&call.method, request).await;
         if let Ok(Exchange { said, .. }) = &result {
             self.last.store(Some(Arc::new(LastAnswer { status: said.status.as_u16(), at: (self.clock)() })));
         }
-        export_log(method, url, &result, body.len(), started);
+        export_log(&call.method, &call.url, &result, body.len(), started);
         result
     }
 
-    fn signed(
-        &self,
-        method: &Method,
-        url: &str,
-        body: &Bytes,
-        held: &Held,
-    ) -> Result<reqwest::Request, CouldNot> {
-        let url = reqwest::Url::parse(url).map_err(|_| CouldNot::Sign)?;
+    fn signed(&self, call: &Call, body: &Bytes, held: &Held) -> Result<reqwest::Request, CouldNot> {
+        let url = reqwest::Url::parse(&call.url).map_err(|_| CouldNot::Sign)?;
         let mut headers = self.headers.clone();
         headers.insert(HOST, host(&url).ok_or(CouldNot::Sign)?);
-        if *method == Method::PUT {
+        if call.method == Method::PUT {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/fhir+json"));
         }
+        if let Some(etag) = call.if_match {
+            headers.insert(IF_MATCH, HeaderValue::from_str(&etag.header()).map_err(|_| CouldNot::Sign)?);
+        }
         let time = (self.clock)();
-        add_signature(method, url.as_str(), &mut headers, body, &held.identity, &self.region, time)
+        add_signature(&call.method, url.as_str(), &mut headers, body, &held.identity, &self.region, time)
             .map_err(|_| CouldNot::Sign)?;
-        let mut request = reqwest::Request::new(method.clone(), url);
+        let mut request = reqwest::Request::new(call.method.clone(), url);
         *request.headers_mut() = headers;
-        if *method == Method::PUT {
+        if call.method == Method::PUT {
             *request.body_mut() = Some(body.clone().into());
         }
         Ok(request)
