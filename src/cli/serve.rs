@@ -14,7 +14,8 @@ use crate::forward::Forward;
 use crate::healthlake::{HealthLake, Manager};
 use crate::operate::telemetry::LogControl;
 use crate::operate::{Lifecycle, Metrics, Signal, Signals, admin, telemetry, watch_files};
-use crate::order::Memory;
+use crate::order::memory_store::MemoryStore;
+use crate::order::queue::Queue;
 use crate::receive::{self, Admission, App};
 use crate::sandbox::Sandbox;
 use crate::settings::{Plan, Settings, plan as build};
@@ -85,6 +86,7 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
     let banner = Banner::of(&plan, address);
     let (limits, drain_delay, delivery) =
         (plan.limits(), plan.settings.lifecycle.drain_delay, plan.settings.delivery.clone());
+    let order = plan.settings.order.clone();
     let watching = tokio::spawn(watch_files(plan.callers.clone(), plan.tls.clone()));
     let admission = Admission::new(delivery.max_in_flight.get(), delivery.max_bytes_in_flight);
     let app = Arc::new(App {
@@ -92,9 +94,12 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
         callers: plan.callers,
         forward: Forward {
             validator: plan.validator,
-            order: Memory::new(delivery.remember),
+            queue: Queue::new(order.order_queue.get()),
+            store: Arc::new(MemoryStore::new(order.order_memory)),
+            protocol: order.protocol(plan.cdr.is_some()),
             healthlake,
             cdr: plan.cdr,
+            clock: Plan::clock(),
         },
         admission: admission.clone(),
         limits,

@@ -37,7 +37,7 @@ async fn metrics(State(admin): State<Admin>) -> Response {
     let text = app.metrics.text(Now {
         in_flight: app.admission.in_flight(),
         bytes_in_flight: app.admission.bytes_in_flight(),
-        remembered: app.forward.order.len(),
+        remembered: app.forward.store.len().unwrap_or_default(),
         credentials_expire: expires.map_or(0.0, seconds),
     });
     ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
@@ -62,7 +62,8 @@ async fn detail(State(admin): State<Admin>) -> Response {
         },
         "deliveriesInFlight": app.admission.in_flight(),
         "bytesInFlight": app.admission.bytes_in_flight(),
-        "resourcesRemembered": app.forward.order.len(),
+        "orderStore": app.forward.store.name(),
+        "resourcesRemembered": app.forward.store.len(),
     });
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(body)).into_response()

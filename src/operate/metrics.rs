@@ -30,6 +30,11 @@ struct Stage {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OrderEvent {
+    event: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Upstream {
     status: String,
 }
@@ -43,6 +48,7 @@ pub struct Metrics {
     rejected: Family<Rejected, Counter>,
     stages: Family<Stage, Histogram>,
     upstream: Family<Upstream, Counter>,
+    order: Family<OrderEvent, Counter>,
     attempts: Counter,
     bytes: Counter,
     in_flight: Gauge,
@@ -76,6 +82,7 @@ impl Default for Metrics {
             rejected: Family::default(),
             stages: Family::new_with_constructor(buckets),
             upstream: Family::default(),
+            order: Family::default(),
             attempts: Counter::default(),
             bytes: Counter::default(),
             in_flight: Gauge::default(),
@@ -104,6 +111,11 @@ impl Metrics {
             Unit::Seconds,
             self.stages.clone(),
         );
+        registry.register(
+            "order_events",
+            "What happened to the order: contended claims, the CDR asked, in doubt without a CDR, claims lost, store failures, preconditions",
+            self.order.clone(),
+        );
         registry.register("healthlake_answers", "Answers of HealthLake by status", self.upstream.clone());
         registry.register("healthlake_attempts", "Requests sent to HealthLake", self.attempts.clone());
         registry.register_with_unit("forwarded", "JSON forwarded", Unit::Bytes, self.bytes.clone());
@@ -131,10 +143,27 @@ impl Metrics {
         };
         self.deliveries.get_or_create(&labels).inc();
         let stages = &report.stages;
-        for (stage, took) in
-            [("validate", stages.validate), ("wait", stages.wait), ("healthlake", stages.healthlake)]
-        {
+        let stages = [
+            ("validate", stages.validate),
+            ("wait", stages.wait),
+            ("store", stages.store),
+            ("cdr", stages.cdr),
+            ("healthlake", stages.healthlake),
+        ];
+        for (stage, took) in stages {
             self.stages.get_or_create(&Stage { stage }).observe(took.as_secs_f64());
+        }
+        let order = &report.order;
+        let notes = [
+            ("contended", order.contended),
+            ("asked-cdr", order.asked_cdr),
+            ("in-doubt", order.in_doubt),
+            ("claim-lost", order.claim_lost),
+            ("store-failed", order.store_failed),
+            ("precondition", order.precondition),
+        ];
+        for (event, _) in notes.into_iter().filter(|(_, happened)| *happened) {
+            self.order.get_or_create(&OrderEvent { event }).inc();
         }
         self.attempts.inc_by(report.attempts.into());
         self.bytes.inc_by(report.bytes as u64);

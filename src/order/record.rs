@@ -71,6 +71,15 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// The newest version that has come, and bit n for `newest - n`: for stores.
+    pub(super) fn parts(self) -> (u64, u64) {
+        (self.newest, self.bits)
+    }
+
+    pub(super) fn from_parts(newest: u64, bits: u64) -> Self {
+        Self { newest, bits }
+    }
+
     pub fn add(&mut self, version: u64) {
         if version == 0 {
             return;
@@ -92,16 +101,6 @@ impl Seen {
                 1..=63 => self.bits.trailing_ones() as u64 >= version,
                 _ => self.bits == u64::MAX,
             }
-    }
-}
-
-impl Record {
-    /// Forgets what can't land any more. What was conditional and can't match, neither.
-    pub fn expire(&mut self, now: Millis) {
-        let etag = self.etag;
-        self.pending.retain(|pending| {
-            pending.until > now && !matches!((pending.if_match, etag), (Some(expected), Some(etag)) if etag > expected)
-        });
     }
 }
 

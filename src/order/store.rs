@@ -23,7 +23,7 @@ pub struct ClaimRequest {
 }
 
 /// A claim as a store keeps it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Held {
     pub owner: u128,
     pub until: Millis,

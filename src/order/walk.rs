@@ -82,6 +82,13 @@ pub enum Event {
     Released,
 }
 
+impl Event {
+    /// Claims outlive the deadline, so that before it these were learned under a claim that held.
+    fn is_basis_of_a_write(&self) -> bool {
+        matches!(self, Self::Claimed(_) | Self::CdrHas(_) | Self::CdrGone | Self::AtHealthLake(_))
+    }
+}
+
 /// How it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum End {
@@ -114,10 +121,9 @@ pub struct Walk {
     sending: Option<Sending>,
     end: End,
     preconditions: u8,
+    rereads: bool,
     /// False where the store failed and the delivery is forwarded all the same.
     remembers: bool,
-    /// The claim ended before the outcome could be written down.
-    lost: Option<Option<Etag>>,
     /// The rule was in doubt and there was no CDR to ask.
     pub in_doubt: bool,
     pub asked_cdr: bool,
@@ -149,14 +155,19 @@ impl Walk {
             sending: None,
             end: End::Answered,
             preconditions: 0,
+            rereads: false,
             remembers: true,
-            lost: None,
             in_doubt: false,
             asked_cdr: false,
         }
     }
 
     pub fn apply(&mut self, event: Event, now: Millis) -> Action {
+        if now >= self.deadline && event.is_basis_of_a_write() {
+            // The claim may have ended before this was learned: what would be sent could be old by now.
+            self.end = End::Unsettled;
+            return if self.remembers { Action::Release } else { Action::Done(self.end) };
+        }
         match event {
             Event::Begin => self.claim(),
             Event::Held { until } => self.held(until, now),
@@ -169,14 +180,19 @@ impl Walk {
             Event::Took { etag, earlier } => self.took(etag, earlier, now),
             Event::Gone => self.took(None, false, now),
             Event::Precondition if self.preconditions < PRECONDITIONS => {
+                // Under a claim that is known to hold: else it may be another replica's write that is in the way,
+                // and the record that tells of it has to be read first.
                 self.preconditions += 1;
-                Action::ReadHealthLake
+                self.rereads = true;
+                self.claim()
             }
             Event::Precondition | Event::Refused | Event::NotSent => self.leave(End::Answered),
             Event::Unknown => self.unknown(now),
             Event::AtHealthLake(etag) => self.at_healthlake(etag, now),
             Event::HealthLakeFailed => self.leave(End::Answered),
-            Event::Lost => self.lose(),
+            // The claim ended while we wrote, and somebody else has claimed since: what we wrote is among its pending
+            // writes, and what we know is not remembered. The sender repeats it.
+            Event::Lost => Action::Done(End::Unsettled),
             Event::Settled | Event::Released => Action::Done(self.end),
         }
     }
@@ -189,13 +205,13 @@ impl Walk {
         self.claimed = record.clone();
         self.record = record;
         self.expire(now);
-        if let Some(etag) = self.lost {
-            return self.after_loss(etag, now);
-        }
         if let Want::Upsert(version) = &self.want {
             whole_number(version).into_iter().for_each(|number| self.record.seen.add(number));
         }
-        if self.asked_cdr { self.ask() } else { self.decide(now) }
+        if std::mem::take(&mut self.rereads) {
+            return Action::ReadHealthLake;
+        }
+        self.decide(now)
     }
 
     fn decide(&mut self, now: Millis) -> Action {
@@ -203,6 +219,8 @@ impl Walk {
         let obscure = self.record.pending.iter().any(|pending| pending.write == Write::Current);
         let rule = match &self.want {
             Want::Current => return self.ask(),
+            // What the CDR said was not written yet: it is asked again, whatever the rules would say now.
+            _ if self.asked_cdr => return self.ask(),
             _ if obscure && self.protocol.has_cdr => return self.ask(),
             Want::Upsert(version) => upsert(&self.record, version, now, self.protocol.horizon),
             Want::Delete => delete(&self.record),
@@ -259,7 +277,8 @@ impl Walk {
 
     fn send(&mut self, write: Write, current: bool, now: Millis) -> Action {
         // An unconditional write that lands late would overwrite this one; unless it is the same.
-        let blocking = self.record.pending.iter().filter(|p| p.if_match.is_none() && p.write != write);
+        let pending = self.record.pending.iter();
+        let blocking = pending.filter(|p| p.if_match.is_none() && p.until > now && p.write != write);
         if let Some(until) = blocking.map(|pending| pending.until).max() {
             return self.wait(until, now);
         }
@@ -290,7 +309,7 @@ impl Walk {
         let Some(sending) = self.sending.clone() else { return self.leave(End::Answered) };
         let record = &mut self.record;
         // Conditional ones can't match any more; unconditional ones may land yet, the same write's copies too.
-        record.pending.retain(|pending| pending.if_match.is_none());
+        record.pending.retain(|pending| pending.if_match.is_none() && pending.until > now);
         if earlier && sending.if_match.is_none() {
             let until = now + self.protocol.settle;
             remember(&mut record.pending, Pending { write: sending.write.clone(), if_match: None, until });
@@ -321,43 +340,42 @@ impl Walk {
     /// else wrote.
     fn at_healthlake(&mut self, etag: Option<Etag>, now: Millis) -> Action {
         let pending = std::mem::take(&mut self.record.pending);
-        let (may_land, settled): (Vec<_>, Vec<_>) = pending.into_iter().partition(|p| p.if_match.is_none());
+        let (may_land, told): (Vec<_>, Vec<_>) = pending.into_iter().partition(|p| p.if_match.is_none());
         self.record.pending = may_land;
-        for pending in settled {
-            self.landed(&pending, etag.is_none(), now);
+        if etag.is_none() && self.record.etag.is_some() {
+            // It was there: a DELETE has landed.
+            self.record.deleted = Some(Tombstone { at: now });
+        }
+        if etag.is_some() && !told.is_empty() {
+            self.record.deleted = None;
+            for pending in told {
+                // It may be this one that landed: older ones must not follow it.
+                if let Write::Upsert(version) = &pending.write {
+                    self.record.forwarded = Some(newest(self.record.forwarded.take(), version));
+                }
+            }
         }
         self.record.etag = etag;
         self.decide(now)
     }
 
-    /// Takes a write for landed: older ones must not follow it.
-    fn landed(&mut self, pending: &Pending, gone: bool, now: Millis) {
-        match &pending.write {
-            Write::Upsert(version) if !gone => {
-                self.record.forwarded = Some(newest(self.record.forwarded.take(), version));
-                self.record.deleted = None;
-            }
-            Write::Delete if gone => self.record.deleted = Some(Tombstone { at: now }),
-            _ => {}
-        }
-    }
-
     /// What can't land any more has landed or not: it is taken for landed, since what is older must not follow.
     fn expire(&mut self, now: Millis) {
         let pending = std::mem::take(&mut self.record.pending);
-        let (may_land, ended): (Vec<_>, Vec<_>) = pending.into_iter().partition(|p| p.until > now);
-        self.record.pending = may_land;
-        for pending in ended.iter().filter(|pending| pending.if_match.is_none()) {
+        let (known, obscure): (Vec<_>, Vec<_>) = pending.into_iter().partition(|pending| {
+            pending.if_match.is_none() && pending.until <= now && pending.write != Write::Current
+        });
+        // Conditional ones are told by HealthLake's version at the next write, whenever that is; of what was sent
+        // after asking the CDR the version is not known.
+        self.record.pending = obscure;
+        for pending in known {
             match &pending.write {
                 Write::Upsert(version) => {
                     self.record.forwarded = Some(newest(self.record.forwarded.take(), version));
                 }
-                Write::Delete => self.record.deleted = Some(Tombstone { at: now }),
-                Write::Current => {}
+                _ => self.record.deleted = Some(Tombstone { at: now }),
             }
         }
-        // Conditional ones are told by HealthLake's version at the next write, whenever that is.
-        self.record.pending.extend(ended.into_iter().filter(|pending| pending.if_match.is_some()));
     }
 
     fn store_failed(&mut self, now: Millis) -> Action {
@@ -369,38 +387,6 @@ impl Walk {
             }
             OnStoreFailure::Forward => Action::Done(self.end),
         }
-    }
-
-    /// The claim ended while we wrote, and somebody else has claimed since. What we wrote is among its pending
-    /// writes; what is left to do is to tell whether ours came last.
-    fn lose(&mut self) -> Action {
-        match (&self.sending, self.lost) {
-            (Some(Sending { write: Write::Upsert(_), .. }), None) if self.record.etag.is_some() => {
-                self.lost = Some(self.record.etag);
-                self.claim()
-            }
-            _ => Action::Done(self.end),
-        }
-    }
-
-    fn after_loss(&mut self, ours: Option<Etag>, now: Millis) -> Action {
-        if ours <= self.record.etag {
-            return self.leave(End::Answered);
-        }
-        // Ours came last: the CDR says whether it was right to.
-        if self.protocol.has_cdr {
-            self.want = Want::Current;
-            self.record.etag = ours;
-            return self.ask();
-        }
-        let Some(Sending { write: Write::Upsert(version), .. }) = self.sending.clone() else {
-            return self.leave(End::Answered);
-        };
-        self.in_doubt = true;
-        self.record.forwarded = Some(newest(self.record.forwarded.take(), &version));
-        self.record.etag = ours;
-        self.record.pending.retain(|pending| pending.if_match.is_none() && pending.until > now);
-        self.settle(End::Answered)
     }
 
     fn settle(&mut self, end: End) -> Action {

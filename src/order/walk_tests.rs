@@ -72,14 +72,14 @@ fn rule_6_an_unknown_outcome_is_told_by_the_condition() {
     assert_eq!(record.pending.len(), 1);
     assert_eq!(record.forwarded, Some(v(1)));
 
-    let mut older = super::Walk::new(Want::Upsert(v(1)), protocol(false), DEADLINE);
+    let mut older = Walk::new(Want::Upsert(v(1)), protocol(false), DEADLINE);
     older.apply(Event::Begin, NOW);
     let put = older.apply(Event::Claimed(record.clone()), NOW);
     assert_eq!(put, Action::Put { if_match: Some(Etag(7)), current: false });
     // It did land.
-    assert_eq!(older.clone().apply(Event::Precondition, NOW), Action::ReadHealthLake);
     let mut landed = older.clone();
-    landed.apply(Event::Precondition, NOW);
+    assert!(matches!(landed.apply(Event::Precondition, NOW), Action::Claim { .. }), "does the claim still hold?");
+    assert_eq!(landed.apply(Event::Claimed(record.clone()), NOW), Action::ReadHealthLake);
     let record = settled(landed.apply(Event::AtHealthLake(Some(Etag(8))), NOW));
     assert_eq!((record.forwarded, record.etag), (Some(v(2)), Some(Etag(8))));
     assert_eq!(landed.apply(Event::Settled, NOW), Action::Done(End::Superseded));
@@ -181,15 +181,33 @@ fn a_claim_that_another_replica_holds_is_looked_at_until_the_deadline() {
 }
 
 #[test]
-fn a_lost_claim_is_noticed_and_the_later_write_stands() {
+fn a_lost_claim_is_noticed_and_the_sender_repeats() {
     let mut walk = walk(Want::Upsert(v(2)), true);
     walk.apply(Event::Begin, NOW);
     walk.apply(Event::Claimed(alive(&[1], Some(7))), NOW);
     walk.apply(Event::Took { etag: Some(Etag(8)), earlier: false }, NOW);
-    assert!(matches!(walk.apply(Event::Lost, NOW), Action::Claim { .. }));
-    let mut later = walk.clone();
-    assert_eq!(later.apply(Event::Claimed(alive(&[1, 3], Some(9))), NOW), Action::Release);
-    // Ours came last though it is older than what the other remembers: the CDR decides.
-    let ask = walk.apply(Event::Claimed(alive(&[1, 3], Some(6))), NOW);
-    assert!(matches!(ask, Action::Claim { write: Write::Current }), "{ask:?}");
+    assert_eq!(walk.apply(Event::Lost, NOW), Action::Done(End::Unsettled));
+}
+
+#[test]
+fn what_is_learned_after_the_deadline_is_not_written() {
+    let mut walk = walk(Want::Upsert(v(1)), false);
+    walk.apply(Event::Begin, NOW);
+    assert_eq!(walk.apply(Event::Claimed(Record::default()), DEADLINE), Action::Release);
+    assert_eq!(walk.apply(Event::Released, DEADLINE), Action::Done(End::Unsettled));
+}
+
+/// Whoever asked the CDR and then crashed has written something that is not known by its version.
+#[test]
+fn what_a_crashed_asker_left_behind_is_asked_again() {
+    let mut record = alive(&[1], None);
+    record.pending = vec![Pending { write: Write::Current, if_match: None, until: NOW - 1 }];
+    let mut walk = walk(Want::Upsert(v(2)), true);
+    walk.apply(Event::Begin, NOW);
+    assert_eq!(walk.apply(Event::Claimed(record.clone()), NOW), Action::Claim { write: Write::Current });
+    assert_eq!(walk.apply(Event::Claimed(record), NOW), Action::AskCdr);
+    let put = walk.apply(Event::CdrHas(v(2)), NOW);
+    assert_eq!(put, Action::Put { if_match: None, current: true });
+    let record = settled(walk.apply(Event::Took { etag: Some(Etag(1)), earlier: false }, NOW));
+    assert!(record.pending.is_empty());
 }

@@ -66,9 +66,6 @@ pub struct DeliveryArgs {
     /// How deeply elements may nest
     #[arg(long, env = "LAKEHOOK_MAX_DEPTH", value_name = "N", default_value = "64", value_parser = clap::value_parser!(u32).range(2..=64))]
     pub max_depth: u32,
-    /// Resources whose last forwarded version is remembered
-    #[arg(long, env = "LAKEHOOK_REMEMBER", value_name = "N", default_value = "200000")]
-    pub remember: NonZeroUsize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -9,6 +9,7 @@ mod error;
 mod file;
 mod healthlake;
 mod listen;
+mod order;
 mod sandbox;
 mod secrets;
 mod together;
@@ -23,6 +24,7 @@ pub use error::SettingsError;
 pub use file::{File, with_file};
 pub use healthlake::{CredentialArgs, HealthLakeArgs};
 pub use listen::{DeliveryArgs, LifecycleArgs, ListenArgs, Validation};
+pub use order::OrderArgs;
 pub use sandbox::SandboxArgs;
 
 use crate::operate::telemetry::LogFormat;
@@ -43,6 +45,8 @@ pub struct Settings {
     pub credentials: CredentialArgs,
     #[command(flatten)]
     pub delivery: DeliveryArgs,
+    #[command(flatten)]
+    pub order: OrderArgs,
     #[command(flatten)]
     pub cdr: CdrArgs,
     #[command(flatten)]
