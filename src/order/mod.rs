@@ -1,6 +1,7 @@
 //! For one resource the mirror may lag; it may not go back. Deliveries of one resource are forwarded one
 //! after the other, and one that is older than what was forwarded is not sent.
 
+pub mod dynamodb;
 mod memory;
 pub mod record;
 pub mod store;

@@ -100,7 +100,8 @@ impl Record {
     pub fn expire(&mut self, now: Millis) {
         let etag = self.etag;
         self.pending.retain(|pending| {
-            pending.until > now && !matches!((pending.if_match, etag), (Some(expected), Some(etag)) if etag > expected)
+            pending.until > now
+                && !matches!((pending.if_match, etag), (Some(expected), Some(etag)) if etag > expected)
         });
     }
 }
