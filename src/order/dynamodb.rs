@@ -6,6 +6,8 @@ mod check;
 mod client;
 mod error;
 mod item;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -71,6 +71,15 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// The newest version that has come, and bit n for `newest - n`: for stores.
+    pub(super) fn parts(self) -> (u64, u64) {
+        (self.newest, self.bits)
+    }
+
+    pub(super) fn from_parts(newest: u64, bits: u64) -> Self {
+        Self { newest, bits }
+    }
+
     pub fn add(&mut self, version: u64) {
         if version == 0 {
             return;
