@@ -65,15 +65,13 @@ impl DynamoStore {
                         return self.claimed(key, before, request).await;
                     }
                 }
-                Some(_) => {
-                    let until = found.claim_ends()?;
-                    if until > request.now {
-                        return Ok(Claimed::No { until });
-                    }
+                Some(_) if found.claim_ends()? > request.now => {
+                    return Ok(Claimed::No { until: found.claim_ends()? });
                 }
-                // Given back meanwhile, or this owner had a claim before.
-                None => closed_before = found.was_closed_by(request.owner),
+                _ => {}
             }
+            // Given back or ended meanwhile, or it was free and this owner had the claim before.
+            closed_before = found.was_closed_by(request.owner);
         }
         // It changed hands under our eyes, thrice: the caller may ask again at once.
         Ok(Claimed::No { until: request.now })

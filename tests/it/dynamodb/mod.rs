@@ -2,6 +2,7 @@
 
 mod bench;
 mod concurrency;
+mod deploy;
 mod failures;
 mod relay;
 mod semantics;

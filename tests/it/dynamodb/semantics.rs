@@ -173,6 +173,10 @@ async fn an_owner_may_come_back(bench: &Bench, key: &Key) {
     assert_eq!(claim(&store, key, 1, NOW + 1).await, a_record());
     store.release(key, Owner(1)).await.unwrap();
     assert_eq!(claim(&store, key, 1, NOW + 2).await, a_record());
+    store.release(key, Owner(1)).await.unwrap();
+    claim(&store, key, 2, NOW + 3).await;
+    let record = claim(&store, key, 1, NOW + 20_000).await;
+    assert_eq!(record.pending.last(), Some(&left_behind(2, NOW + 3, Some(Etag(u64::MAX)))));
 }
 
 async fn old_records_are_forgotten_by_our_clock(bench: &Bench, key: &Key) {
