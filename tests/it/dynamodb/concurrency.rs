@@ -119,6 +119,7 @@ async fn compare(bench: &Bench, keys: &[Key; KEYS], watched: &[Watched; KEYS], n
 }
 
 #[tokio::test]
+#[allow(clippy::print_stdout)]
 async fn a_delivery_costs_two_round_trips() {
     for bench in [Bench::dynalite().await, Bench::moto().await] {
         let relay = Relay::before(bench.endpoint_url()).await;
@@ -142,6 +143,7 @@ async fn a_delivery_costs_two_round_trips() {
 
 /// Prints; the machine decides.
 #[tokio::test]
+#[allow(clippy::print_stdout)]
 async fn latency() {
     let bench = Bench::dynalite().await;
     let store = bench.store();
