@@ -3,6 +3,7 @@
 
 mod claims;
 mod compact;
+pub mod file_store;
 mod memory;
 pub mod memory_store;
 mod recent;
