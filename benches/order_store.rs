@@ -142,14 +142,25 @@ async fn file() {
     paced(&store, 1_000, 0, "new resources, small file").await;
     paced(&store, 1_000, 0, "known resources, small file").await;
     throughput(&store, 10_000_000).await;
-    let held = Store::len(&*store).unwrap_or_default();
-    paced(&store, 1_000, 1_000_000_000, &format!("new resources, {held} in the file")).await;
+    const MANY: u64 = 300_000;
+    let start = Instant::now();
+    let many: Vec<_> = (0..MANY).map(|number| key(2_000_000_000 + number)).collect();
+    for keys in many.chunks(1024) {
+        let each = keys.iter().map(|key| async {
+            claim(&*store, key, Owner(1)).await;
+            Store::settle(&*store, key, Owner(1), record(7)).await.unwrap();
+        });
+        futures_util::future::join_all(each).await;
+    }
+    println!("file: {:.0} a second, 1,024 at a time", MANY as f64 / start.elapsed().as_secs_f64());
+    paced(&store, 1_000, 3_000_000_000, "new resources, large file").await;
+    let held = Store::len(&*store).unwrap_or_default() as u64;
     store.close().await.unwrap();
     drop(store);
     let size = path.metadata().unwrap().len();
     let start = Instant::now();
     FileStore::open(&path, FileOptions::new(NOW, 60_000)).unwrap();
-    println!("file: {size} bytes, opened and checked in {:?}", start.elapsed());
+    println!("file: {size} bytes, {} a resource, opened and checked in {:?}", size / held, start.elapsed());
 }
 
 fn main() {

@@ -40,7 +40,7 @@ impl Claims {
         };
         let mut renewed = None;
         if entry.ending {
-            return Err(entry.held.as_ref().map_or(0, |held| held.until).max(now + ENDING));
+            return Err(now + ENDING);
         } else if let Some(held) = &entry.held {
             if held.owner == owner.0 {
                 renewed = entry.held.take();

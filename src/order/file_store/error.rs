@@ -43,7 +43,9 @@ impl FileStoreError {
 
     pub(super) fn from_redb(path: &Path, error: redb::Error) -> Self {
         match error {
-            redb::Error::DatabaseAlreadyOpen => Self::InUse { path: path.to_owned() },
+            redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => {
+                Self::InUse { path: path.to_owned() }
+            }
             // A file that ends too early, or whose head is not redb's, comes as such an error.
             redb::Error::Io(source)
                 if !matches!(
@@ -52,6 +54,9 @@ impl FileStoreError {
                 ) =>
             {
                 Self::Io { path: path.to_owned(), source }
+            }
+            error @ redb::Error::PreviousIo => {
+                Self::Io { path: path.to_owned(), source: std::io::Error::other(error.to_string()) }
             }
             error @ (redb::Error::TableDoesNotExist(_) | redb::Error::TableTypeMismatch { .. }) => {
                 Self::foreign(path, error)

@@ -158,3 +158,20 @@ async fn a_claim_that_could_not_be_read_is_not_held() {
     };
     assert_eq!(record, forwarded(1));
 }
+
+#[tokio::test]
+async fn a_disk_that_fails_at_the_start_is_no_damage() {
+    let (directory, keys) = Directory::with(100).await;
+    for unclean in [false, true] {
+        for full in [false, true] {
+            let options = FileOptions { on_damage: OnDamage::SetAside, ..options() };
+            options.faults.full.store(full, Ordering::SeqCst);
+            options.faults.unreadable.store(!full, Ordering::SeqCst);
+            let opened = FileStore::open(&directory.path(), options);
+            let Err(error) = opened else { panic!("opened, {full} {unclean}") };
+            assert!(matches!(error, FileStoreError::Io { .. }), "{error}");
+        }
+        let store = directory.open();
+        assert_eq!(remembered(&store, &keys[0], now() + 2 * SETTLE).await, forwarded(1));
+    }
+}
