@@ -4,6 +4,7 @@
 mod claims;
 mod compact;
 pub mod dynamodb;
+pub mod file_store;
 mod memory;
 pub mod memory_store;
 mod recent;
