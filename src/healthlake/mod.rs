@@ -13,5 +13,6 @@ pub use client::{Attempted, Exchange, HealthLake, LastAnswer, Options, Validatio
 pub use credentials::{Clock, Credentials, CredentialsError, Manager};
 pub use endpoint::{Endpoint, EndpointError, is_loopback};
 pub use meaning::{CouldNot, Meaning, Said};
+pub(crate) use sts::describe;
 pub use sts::{Identity, Resolved, Role, Source, SourceError};
 pub use trust::{Trust, TrustError};

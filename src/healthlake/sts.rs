@@ -108,6 +108,12 @@ impl Source {
 }
 
 impl Resolved {
+    /// Region, private CA and the base chain's credentials (not the role's: that one is HealthLake's), for other
+    /// services' clients.
+    pub fn sdk_config(&self) -> &SdkConfig {
+        &self.config
+    }
+
     /// Asks STS who `credentials` belong to.
     pub async fn caller_identity(&self, credentials: Credentials) -> Result<Identity, String> {
         let config = at_endpoint(&self.config, self.sts_endpoint.as_deref())
@@ -138,7 +144,7 @@ fn at_endpoint(config: &SdkConfig, endpoint: Option<&str>) -> SdkConfig {
 }
 
 /// The chain of causes. The SDK's errors name codes and endpoints, never a secret.
-pub(super) fn describe(error: &dyn std::error::Error) -> String {
+pub(crate) fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

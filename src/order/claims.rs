@@ -30,28 +30,30 @@ pub(super) struct Claims {
 impl Claims {
     /// Takes the claim, or says until when another has it. A claim renewed by its owner comes back with what was
     /// held before, for `withdraw`.
-    pub fn claim(&mut self, key: &str, request: &ClaimRequest) -> Result<Option<Held>, Millis> {
-        self.sweep(request.now);
+    pub fn claim(&mut self, key: &str, request: ClaimRequest) -> Result<Option<Held>, Millis> {
+        let ClaimRequest { owner, until, now, write, settle } = request;
+        let claim = Held { owner: owner.0, until, write, settle };
+        self.sweep(now);
         let Some(entry) = self.by_key.get_mut(key) else {
-            self.by_key.insert(key.into(), Entry { held: Some(Held::new(request)), ..Entry::default() });
+            self.by_key.insert(key.into(), Entry { held: Some(claim), ..Entry::default() });
             return Ok(None);
         };
         let mut renewed = None;
         if entry.ending {
-            return Err(entry.held.as_ref().map_or(0, |held| held.until).max(request.now + ENDING));
+            return Err(now + ENDING);
         } else if let Some(held) = &entry.held {
-            if held.owner == request.owner.0 {
+            if held.owner == owner.0 {
                 renewed = entry.held.take();
-            } else if held.until > request.now {
+            } else if held.until > now {
                 return Err(held.until);
             } else {
                 entry.left.extend(entry.held.take());
                 if entry.left.len() > LEFT_BEHIND {
-                    entry.left.retain(|left| left.until.saturating_add(left.settle) > request.now);
+                    entry.left.retain(|left| left.until.saturating_add(left.settle) > now);
                 }
             }
         }
-        entry.held = Some(Held::new(request));
+        entry.held = Some(claim);
         Ok(renewed)
     }
 
@@ -63,6 +65,15 @@ impl Claims {
 
     pub fn holds(&self, key: &str, owner: Owner) -> bool {
         self.by_key.get(key).and_then(|entry| entry.held.as_ref()).is_some_and(|held| held.owner == owner.0)
+    }
+
+    /// Another has the claim that `owner` had: until then.
+    pub fn taken_over(&self, key: &str, owner: Owner) -> Option<Millis> {
+        match self.by_key.get(key).and_then(|entry| entry.held.as_ref()) {
+            Some(held) if held.owner == owner.0 => None,
+            Some(held) => Some(held.until),
+            None => Some(0),
+        }
     }
 
     /// Something may be in flight, or may have landed, that the record does not tell of.

@@ -55,7 +55,7 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 }
 
 impl Shard {
-    fn claim(&mut self, key: &str, request: &ClaimRequest) -> Claimed {
+    fn claim(&mut self, key: &str, request: ClaimRequest) -> Claimed {
         self.now = self.now.max(request.now);
         if let Err(until) = self.claims.claim(key, request) {
             return Claimed::No { until };
@@ -84,7 +84,7 @@ impl Shard {
 impl Store for MemoryStore {
     fn claim<'a>(&'a self, key: &'a Key, request: ClaimRequest) -> Answer<'a, Claimed> {
         let key = key.to_string();
-        Box::pin(async move { Ok(self.shard(&key).claim(&key, &request)) })
+        Box::pin(async move { Ok(self.shard(&key).claim(&key, request)) })
     }
 
     fn settle<'a>(&'a self, key: &'a Key, owner: Owner, record: Record) -> Answer<'a, Settled> {

@@ -6,6 +6,8 @@
 
 mod claims;
 mod compact;
+pub mod dynamodb;
+pub mod file_store;
 pub mod memory_store;
 #[cfg(test)]
 mod model;

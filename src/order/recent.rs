@@ -78,16 +78,14 @@ impl Recent {
     /// Counts as a use.
     pub fn get(&mut self, key: &str) -> Option<&[u8]> {
         let at = self.find(key)?;
-        self.unlink(at);
-        self.link_newest(at);
+        self.used(at);
         Some(self.slots[at as usize].value())
     }
 
     pub fn put(&mut self, key: &str, value: &[u8]) {
         let packed = pack(key, value);
         if let Some(at) = self.find(key) {
-            self.unlink(at);
-            self.link_newest(at);
+            self.used(at);
             let slot = &mut self.slots[at as usize];
             self.bytes = self.bytes + packed.len() - slot.packed.len();
             slot.packed = packed;
@@ -138,8 +136,7 @@ impl Recent {
                 Standing::Useful => useful = useful.or(Some(at)),
                 Standing::Needed => {
                     // Out of the way, so that the next look does not meet it again.
-                    self.unlink(at);
-                    self.link_newest(at);
+                    self.used(at);
                 }
             }
             if newer == NONE {
@@ -165,6 +162,13 @@ impl Recent {
         self.bytes -= slot.cost();
         slot.packed = Box::default();
         self.free.push(at);
+    }
+
+    fn used(&mut self, at: u32) {
+        if at != self.newest {
+            self.unlink(at);
+            self.link_newest(at);
+        }
     }
 
     fn unlink(&mut self, at: u32) {

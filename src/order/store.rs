@@ -68,6 +68,7 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Se
 
 /// Every operation touches one resource, atomically. Callers in one process ask for one resource one after the
 /// other; other processes may ask at any time.
+#[allow(clippy::len_without_is_empty)]
 pub trait Store: Send + Sync {
     /// Takes the claim if none is held (or the one held has ended by `now`, or is the same owner's), and reads the
     /// record. Unknown resources have the default record. Where the claim before ended without `settle` or

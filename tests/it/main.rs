@@ -11,6 +11,7 @@ mod contract_out;
 mod contract_through;
 mod credentials;
 mod dependencies;
+mod dynamodb;
 mod foreign_servers;
 mod hapi_mirror;
 mod lifecycle;

@@ -1,7 +1,5 @@
 //! `meta.lastUpdated` in ten bytes: the instant, and in which of the usual ways it was written.
 
-use std::fmt::Write;
-
 use jiff::Timestamp;
 use jiff::tz::Offset;
 
@@ -37,22 +35,31 @@ impl Updated {
     pub(super) fn text(self) -> Option<String> {
         let offset = Offset::from_seconds(i32::from(self.offset.unwrap_or(0)) * 60).ok()?;
         let at = offset.to_datetime(Timestamp::from_microsecond(self.micros).ok()?);
-        let mut text = String::with_capacity(32);
         let (date, time) = (at.date(), at.time());
-        let (year, month, day) = (date.year(), date.month(), date.day());
-        let (hour, minute, second) = (time.hour(), time.minute(), time.second());
-        write!(text, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}").ok()?;
+        let mut text = String::with_capacity(32);
+        push(&mut text, u32::try_from(date.year()).ok()?, 4);
+        for (before, number) in [
+            ('-', date.month()),
+            ('-', date.day()),
+            ('T', time.hour()),
+            (':', time.minute()),
+            (':', time.second()),
+        ] {
+            text.push(before);
+            push(&mut text, number.unsigned_abs().into(), 2);
+        }
         if self.digits > 0 {
-            let fraction =
-                time.subsec_nanosecond() / 10_i32.checked_pow(9_u32.checked_sub(self.digits.into())?)?;
-            write!(text, ".{fraction:0width$}", width = usize::from(self.digits)).ok()?;
+            text.push('.');
+            let nanos = time.subsec_nanosecond().unsigned_abs();
+            push(&mut text, nanos / 10_u32.pow(9_u32.checked_sub(self.digits.into())?), self.digits);
         }
         match self.offset {
             None => text.push('Z'),
             Some(minutes) => {
-                let sign = if minutes < 0 { '-' } else { '+' };
-                let minutes = minutes.unsigned_abs();
-                write!(text, "{sign}{:02}:{:02}", minutes / 60, minutes % 60).ok()?;
+                text.push(if minutes < 0 { '-' } else { '+' });
+                push(&mut text, u32::from(minutes.unsigned_abs() / 60), 2);
+                text.push(':');
+                push(&mut text, u32::from(minutes.unsigned_abs() % 60), 2);
             }
         }
         Some(text)
@@ -77,5 +84,12 @@ impl Updated {
             digits: (shape & 7) as u8,
             offset,
         })
+    }
+}
+
+/// So many digits, zeros before: a format string would take most of the time of reading a record.
+fn push(text: &mut String, number: u32, digits: u8) {
+    for place in (0..u32::from(digits)).rev() {
+        text.push(char::from(b'0' + (number / 10_u32.pow(place) % 10) as u8));
     }
 }

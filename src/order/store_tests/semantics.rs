@@ -88,7 +88,7 @@ pub(crate) async fn several_silent_ends_are_all_told(store: Any, _: Scale) {
     let current = left(Write::Current, now + 25_000);
     // The first can't land any more; whether it is still told does not matter.
     record.pending.retain(|pending| pending.until > now + 20_000);
-    assert_eq!(record.pending, [current.clone()]);
+    assert_eq!(record.pending, std::slice::from_ref(&current));
     let kept = Record { pending: vec![current], ..forwarded(9) };
     assert_eq!(store.settle(&key, owner, kept.clone()).await.unwrap(), Settled::Yes);
     assert_eq!(remembered(&*store, &key, now + 20_000).await, kept);

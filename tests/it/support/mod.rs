@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod corpus;
+pub mod dynalite;
 pub mod exact;
 pub mod hapi;
 pub mod moto;
