@@ -1,6 +1,7 @@
 //! The commands. Parsing, and which error names which source.
 
 mod check;
+mod order;
 mod sandbox;
 mod serve;
 

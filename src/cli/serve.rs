@@ -14,7 +14,6 @@ use crate::forward::Forward;
 use crate::healthlake::{HealthLake, Manager};
 use crate::operate::telemetry::LogControl;
 use crate::operate::{Lifecycle, Metrics, Signal, Signals, admin, telemetry, watch_files};
-use crate::order::memory_store::MemoryStore;
 use crate::order::queue::Queue;
 use crate::receive::{self, Admission, App};
 use crate::sandbox::Sandbox;
@@ -81,6 +80,7 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
     let healthlake = HealthLake::new(plan.endpoint.clone(), credentials.clone(), Plan::clock(), options)
         .map_err(|error| error.to_string())?;
 
+    let store = super::order::open(&plan.settings.order, &resolved).await?;
     let lifecycle = Lifecycle::default();
     let listening = plan.listening();
     let banner = Banner::of(&plan, address);
@@ -95,7 +95,7 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
         forward: Forward {
             validator: plan.validator,
             queue: Queue::new(order.order_queue.get()),
-            store: Arc::new(MemoryStore::new(order.order_memory)),
+            store: store.clone(),
             protocol: order.protocol(plan.cdr.is_some()),
             healthlake,
             cdr: plan.cdr,
@@ -144,6 +144,9 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
         },
         _ = signals.next() => Err("ended by a second signal".to_owned()),
     };
+    if let Err(error) = store.close().await {
+        tracing::error!(%error, "the order store did not close");
+    }
     tracing::info!(clean = outcome.is_ok(), "stopped");
     for task in [Some(renewing), Some(watching), Some(admin), sandbox].into_iter().flatten() {
         task.abort();

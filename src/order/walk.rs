@@ -370,6 +370,11 @@ impl Walk {
         self.record.pending = obscure;
         for pending in known {
             match &pending.write {
+                // It was sent, or only claimed for, over a tombstone: neither "it is back" nor "it is still gone" may
+                // be built upon.
+                Write::Upsert(_) if self.record.deleted.is_some() => {
+                    self.record.pending.push(Pending { write: Write::Current, ..pending });
+                }
                 Write::Upsert(version) => {
                     self.record.forwarded = Some(newest(self.record.forwarded.take(), version));
                 }

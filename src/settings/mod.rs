@@ -24,7 +24,7 @@ pub use error::SettingsError;
 pub use file::{File, with_file};
 pub use healthlake::{CredentialArgs, HealthLakeArgs};
 pub use listen::{DeliveryArgs, LifecycleArgs, ListenArgs, Validation};
-pub use order::OrderArgs;
+pub use order::{OnDamage, OrderArgs, OrderStore};
 pub use sandbox::SandboxArgs;
 
 use crate::operate::telemetry::LogFormat;

@@ -1,16 +1,36 @@
 //! What is remembered of the order, and where.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
+use super::SettingsError;
 use super::units::{bytes, duration};
 use crate::order::walk::{OnStoreFailure, Protocol};
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Order")]
 pub struct OrderArgs {
+    /// Where one instance keeps what must survive a restart: what was forwarded
+    #[arg(long, env = "LAKEHOOK_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// memory, file or dynamodb:TABLE (for several instances) [default: file with a data dir, else memory]
+    #[arg(long, env = "LAKEHOOK_ORDER_STORE", value_name = "STORE", value_parser = OrderStore::parse)]
+    pub order_store: Option<OrderStore>,
+    /// Resources not heard of for this long are forgotten by the file and by DynamoDB
+    #[arg(long, env = "LAKEHOOK_ORDER_RETENTION", value_name = "TIME", default_value = "90days", value_parser = duration)]
+    pub order_retention: Duration,
+    /// What to do with an order file that is damaged
+    #[arg(long, env = "LAKEHOOK_ORDER_ON_DAMAGE", value_name = "WHAT", value_enum, default_value = "refuse")]
+    pub order_on_damage: OnDamage,
+    /// DynamoDB elsewhere than at the region's usual host: PrivateLink
+    #[arg(long, env = "LAKEHOOK_ORDER_DYNAMODB_ENDPOINT", value_name = "URL")]
+    pub order_dynamodb_endpoint: Option<String>,
+    /// For one attempt at DynamoDB, of two
+    #[arg(long, env = "LAKEHOOK_ORDER_DYNAMODB_TIMEOUT", value_name = "TIME", default_value = "1s", value_parser = duration)]
+    pub order_dynamodb_timeout: Duration,
     /// Memory for what was forwarded; what was used longest ago is forgotten first
     #[arg(long, env = "LAKEHOOK_ORDER_MEMORY", value_name = "SIZE", default_value = "64 MiB", value_parser = bytes)]
     pub order_memory: usize,
@@ -28,7 +48,46 @@ pub struct OrderArgs {
     pub order_queue: NonZeroUsize,
 }
 
+/// Where the order is remembered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrderStore {
+    Memory,
+    File,
+    DynamoDb { table: String },
+}
+
+impl OrderStore {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "memory" => Ok(Self::Memory),
+            None if text == "file" => Ok(Self::File),
+            Some(("dynamodb", table)) if !table.is_empty() => Ok(Self::DynamoDb { table: table.to_owned() }),
+            _ => Err("write memory, file or dynamodb:TABLE".to_owned()),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum OnDamage {
+    /// Do not start: somebody should look
+    Refuse,
+    /// Rename it and begin a new one: no delivery is lost, the check begins anew
+    SetAside,
+}
+
 impl OrderArgs {
+    /// The store to use, cross-checked.
+    pub fn store(&self) -> Result<OrderStore, SettingsError> {
+        match (&self.order_store, &self.data_dir) {
+            (Some(OrderStore::File), None) => {
+                Err(SettingsError::new("order-store", "file needs a place to be: set --data-dir"))
+            }
+            (Some(store), _) => Ok(store.clone()),
+            (None, Some(_)) => Ok(OrderStore::File),
+            (None, None) => Ok(OrderStore::Memory),
+        }
+    }
+
     pub fn protocol(&self, has_cdr: bool) -> Protocol {
         let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Protocol {

@@ -66,7 +66,7 @@ impl Remembered {
 /// What a store may tidy up, or tell in another order, does not count.
 fn plain(claimed: Claimed, now: Millis) -> Claimed {
     let Claimed::Yes(mut record) = claimed else { return claimed };
-    record.expire(now);
+    record.pending.retain(|pending| pending.until > now);
     record.pending.sort_by_key(|pending| format!("{pending:?}"));
     record.pending.dedup();
     Claimed::Yes(record)
