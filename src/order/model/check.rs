@@ -142,8 +142,9 @@ impl Model for Mirror {
             Property::always("quiet means equal", |model: &Self, world: &World| {
                 !model.has_cdr || !world.quiet() || world.equal()
             }),
-            Property::sometimes("it becomes quiet and equal", |_, world: &World| {
-                world.quiet() && world.equal()
+            // Without a CDR a doubtful re-creation is not sent: safe against resurrection first.
+            Property::sometimes("it becomes quiet and equal", |model: &Self, world: &World| {
+                world.quiet() && (world.equal() || !model.has_cdr)
             }),
         ]
     }
