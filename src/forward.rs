@@ -11,7 +11,7 @@ use crate::cdr::{Cdr, Current};
 use crate::delivery::{Addressed, Delivery, Key, Version};
 use crate::healthlake::{Attempted, CouldNot, HealthLake, Meaning, Said};
 use crate::order::{Claim, Memory, is_superseded};
-use crate::validate::Validator;
+use crate::validate::{Facts, Mode, Refusal, Validator};
 use crate::verdict::{BadRequest, Verdict};
 
 pub struct Forward {
@@ -28,6 +28,8 @@ pub struct Report {
     pub interaction: &'static str,
     pub key: Option<Key>,
     pub version: Version,
+    /// The laxest mode of validation above the one in use that would have refused it.
+    pub refused_above: Option<Mode>,
     /// Size of the JSON forwarded (bytes)
     pub bytes: usize,
     pub attempts: u32,
@@ -71,8 +73,8 @@ impl Forward {
         report: &mut Report,
     ) -> Result<Verdict, Verdict> {
         match delivery {
-            Delivery::Upsert { addressed, json } => {
-                let valid = self.validate(addressed, json, report).await?;
+            Delivery::Upsert { addressed, json, verbatim } => {
+                let valid = self.validate(addressed, json, verbatim, report).await?;
                 let mut claim = self.claim(&valid.key, deadline, report).await?;
                 self.upsert(&valid, &mut claim, deadline, report).await
             }
@@ -85,7 +87,7 @@ impl Forward {
                 let mut claim = self.claim(&key, deadline, report).await?;
                 match cdr.read(&key, deadline).await.map_err(|_| Verdict::CdrUnavailable)? {
                     Current::Resource(json) => {
-                        let valid = self.validate(Addressed::to(&key), json, report).await?;
+                        let valid = self.validate(Addressed::to(&key), json, false, report).await?;
                         self.upsert(&valid, &mut claim, deadline, report).await
                     }
                     Current::Gone => self.delete(&key, &mut claim, deadline, report).await,
@@ -98,17 +100,22 @@ impl Forward {
         &self,
         addressed: Addressed,
         json: Bytes,
+        verbatim: bool,
         report: &mut Report,
     ) -> Result<Valid, Verdict> {
         let started = Instant::now();
         let checked = if json.len() < LARGE {
-            self.validator.json(&json)
+            judge(&self.validator, &json)
         } else {
             let (validator, json) = (self.validator.clone(), json.clone());
-            tokio::task::spawn_blocking(move || validator.json(&json)).await.map_err(|_| Verdict::Internal)?
+            tokio::task::spawn_blocking(move || judge(&validator, &json))
+                .await
+                .map_err(|_| Verdict::Internal)?
         };
         report.stages.validate = started.elapsed();
-        let facts = checked.map_err(Verdict::from)?;
+        let placed = |refusal: Refusal| if verbatim { refusal } else { refusal.without_places() };
+        let (facts, refused_above) = checked.map_err(placed)?;
+        report.refused_above = refused_above;
         let bad = |what| Verdict::BadRequest(what);
         if addressed.resource_type.is_some_and(|stated| *stated != *facts.resource_type) {
             return Err(bad(BadRequest::UrlDisagrees));
@@ -166,10 +173,16 @@ impl Forward {
     }
 }
 
+/// What the validator says, and which stricter mode would have refused what it lets through.
+fn judge(validator: &Validator, json: &[u8]) -> Result<(Facts, Option<Mode>), Refusal> {
+    let facts = validator.json(json)?;
+    Ok((facts, validator.refused_above(json)))
+}
+
 impl Report {
     fn of(delivery: &Delivery) -> Self {
         let (key, bytes) = match delivery {
-            Delivery::Upsert { addressed, json } => (addressed.key(), json.len()),
+            Delivery::Upsert { addressed, json, .. } => (addressed.key(), json.len()),
             Delivery::Delete { key } | Delivery::Changed { key } => (Some(key.clone()), 0),
         };
         Self {
@@ -177,6 +190,7 @@ impl Report {
             interaction: delivery.interaction(),
             key,
             version: Version::default(),
+            refused_above: None,
             bytes,
             attempts: 0,
             said: None,

@@ -20,7 +20,7 @@ pub use cdr::CdrArgs;
 pub use error::SettingsError;
 pub use file::with_file;
 pub use healthlake::{CredentialArgs, HealthLakeArgs};
-pub use listen::{DeliveryArgs, LifecycleArgs, ListenArgs};
+pub use listen::{DeliveryArgs, LifecycleArgs, ListenArgs, Validation};
 pub use sandbox::SandboxArgs;
 
 use crate::operate::telemetry::LogFormat;

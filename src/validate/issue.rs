@@ -30,6 +30,16 @@ pub struct Refusal {
     pub issues: Vec<Issue>,
 }
 
+impl Refusal {
+    /// Lines and columns are those of JSON that the sender never saw: it has the paths to go by.
+    pub fn without_places(mut self) -> Self {
+        for issue in &mut self.issues {
+            (issue.line, issue.column) = (None, None);
+        }
+        self
+    }
+}
+
 /// More are not reported: the first ones tell what to mend.
 pub(super) const ISSUE_LIMIT: usize = 20;
 

@@ -17,3 +17,5 @@ mod lifecycle;
 mod load;
 mod privacy;
 mod support;
+mod validate_cli;
+mod validation;
