@@ -81,9 +81,9 @@ async fn a_directory_is_walked_in_order_and_its_other_files_are_left_alone() {
     let told = stdout(&output);
     let rows: Vec<Vec<&str>> = told.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["./a.json", "is", "not", "valid", "R4"]);
-    assert_eq!(rows[1][..3], ["1:48", "value", "Patient.birthDate"]);
+    assert_eq!(rows[1][..3], ["1:49", "value", "Patient.birthDate"]);
     assert_eq!(rows[2][0], "./b/feed.ndjson:3");
-    assert_eq!(rows[3][0], "3:48", "a feed's own lines are counted");
+    assert_eq!(rows[3][0], "3:49", "a feed's own lines are counted");
     assert_eq!(rows[4][0], "./b/feed.ndjson:4");
     assert_eq!((rows[5][0], rows[6][0]), ("4:37", "4:65"));
     assert_eq!(rows[7][0], "./c.XML");

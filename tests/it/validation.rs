@@ -49,7 +49,7 @@ async fn strict_has_nothing_to_count() {
 async fn json_is_told_its_lines_and_xml_only_those_it_wrote() {
     let app = TestApp::start().await;
     let json = app.put("/Patient/p", BAD_DATE).await;
-    assert!(json.diagnostics().contains("(line 1, column 47)"), "{json:?}");
+    assert!(json.diagnostics().contains("(line 1, column 48)"), "{json:?}");
     let xml = async |inner: &str| {
         let body = format!("<Patient xmlns=\"http://hl7.org/fhir\"><id value=\"p\"/>\n{inner}</Patient>");
         let request = app.request(Method::PUT, "/Patient/p").header("content-type", "application/fhir+xml");
