@@ -10,6 +10,7 @@ mod negatives;
 mod positives;
 mod primitives;
 mod properties;
+mod synthea;
 mod xml;
 mod xml_refusals;
 mod xml_writer;

@@ -1,5 +1,6 @@
 //! XML that is refused: by name, with the path and a part of what is said.
 
+use super::corpus::note;
 use super::xml::FHIR;
 use crate::validate::{Mode, Refusal, Validator};
 
@@ -48,6 +49,7 @@ fn structure() {
         assert_eq!(issue.expression.as_deref(), Some(*path), "{name}: {refusal:?}");
         assert_eq!(issue.line, Some(2), "{name}");
     }
+    note(&format!("negatives, XML structure: {} cases, all refused, each with its place", STRUCTURE.len()));
 }
 
 #[test]
@@ -165,6 +167,7 @@ fn malformed() {
         ("second root", format!("{}{}", patient(""), patient("")).into(), "something follows"),
         ("text after the root", format!("{}x", patient("")).into(), "text outside"),
     ];
+    note(&format!("negatives, no XML of FHIR: {} cases, each to be refused", cases.len()));
     for (name, xml, text) in cases {
         let refusal = refusal(&xml);
         assert!(refusal.malformed && refusal.issues[0].diagnostics.contains(text), "{name}: {refusal:?}");
