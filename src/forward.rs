@@ -104,28 +104,21 @@ impl Forward {
         report: &mut Report,
     ) -> Result<Valid, Verdict> {
         let started = Instant::now();
-        let checked = if json.len() < LARGE {
-            judge(&self.validator, &json)
+        let judged = if json.len() < LARGE {
+            judge(&self.validator, &addressed, &json)
         } else {
             let (validator, json) = (self.validator.clone(), json.clone());
-            tokio::task::spawn_blocking(move || judge(&validator, &json))
+            tokio::task::spawn_blocking(move || judge(&validator, &addressed, &json))
                 .await
                 .map_err(|_| Verdict::Internal)?
         };
         report.stages.validate = started.elapsed();
-        let placed = |refusal: Refusal| if verbatim { refusal } else { refusal.without_places() };
-        let (facts, refused_above) = checked.map_err(placed)?;
+        let Judged { named, refused_above } = judged.map_err(|refusal| match verbatim {
+            true => Verdict::from(refusal),
+            false => refusal.without_places().into(),
+        })?;
         report.refused_above = refused_above;
-        let bad = |what| Verdict::BadRequest(what);
-        if addressed.resource_type.is_some_and(|stated| *stated != *facts.resource_type) {
-            return Err(bad(BadRequest::UrlDisagrees));
-        }
-        let id = facts.id.as_deref().ok_or(bad(BadRequest::NoId))?;
-        if addressed.id.is_some_and(|stated| *stated != *id) {
-            return Err(bad(BadRequest::UrlDisagrees));
-        }
-        let key = Key::new(&facts.resource_type, id).map_err(|_| bad(BadRequest::BadPath))?;
-        let version = Version::new(facts.version_id.as_deref(), facts.last_updated.as_deref());
+        let (key, version) = named.map_err(Verdict::BadRequest)?;
         (report.key, report.version) = (Some(key.clone()), version.clone());
         Ok(Valid { key, version, json })
     }
@@ -173,10 +166,28 @@ impl Forward {
     }
 }
 
-/// What the validator says, and which stricter mode would have refused what it lets through.
-fn judge(validator: &Validator, json: &[u8]) -> Result<(Facts, Option<Mode>), Refusal> {
+/// What is known of a resource that the validator lets through.
+struct Judged {
+    named: Result<(Key, Version), BadRequest>,
+    refused_above: Option<Mode>,
+}
+
+fn judge(validator: &Validator, addressed: &Addressed, json: &[u8]) -> Result<Judged, Refusal> {
     let facts = validator.json(json)?;
-    Ok((facts, validator.refused_above(json)))
+    Ok(Judged { named: named(addressed, &facts), refused_above: validator.refused_above(json) })
+}
+
+/// URL and body have to agree.
+fn named(addressed: &Addressed, facts: &Facts<'_>) -> Result<(Key, Version), BadRequest> {
+    if addressed.resource_type.as_deref().is_some_and(|stated| *stated != *facts.resource_type) {
+        return Err(BadRequest::UrlDisagrees);
+    }
+    let id = facts.id.as_deref().ok_or(BadRequest::NoId)?;
+    if addressed.id.as_deref().is_some_and(|stated| *stated != *id) {
+        return Err(BadRequest::UrlDisagrees);
+    }
+    let key = Key::new(&facts.resource_type, id).map_err(|_| BadRequest::BadPath)?;
+    Ok((key, Version::new(facts.version_id.as_deref(), facts.last_updated.as_deref())))
 }
 
 impl Report {

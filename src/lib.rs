@@ -3,6 +3,8 @@
 //! A delivery walks through the rooms in this order: `receive`, `validate`, `order`, `healthlake`, tied
 //! together by `forward`, and leaves by `answer`.
 
+#![forbid(unsafe_code)]
+
 pub mod answer;
 pub mod cdr;
 pub mod cli;

@@ -1,12 +1,26 @@
 //! What a refusal says. Nothing here ever holds a value of the payload: element names, types and rules only.
 
-/// What the check learned about a resource that passed.
+use std::borrow::Cow;
+
+/// What the check learned about a resource that passed, as it stands in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
-    pub resource_type: String,
-    pub id: Option<String>,
-    pub version_id: Option<String>,
-    pub last_updated: Option<String>,
+pub struct Facts<'a> {
+    pub resource_type: Cow<'a, str>,
+    pub id: Option<Cow<'a, str>>,
+    pub version_id: Option<Cow<'a, str>>,
+    pub last_updated: Option<Cow<'a, str>>,
+}
+
+impl Facts<'_> {
+    pub fn into_owned(self) -> Facts<'static> {
+        let owned = |fact: Cow<'_, str>| Cow::Owned(fact.into_owned());
+        Facts {
+            resource_type: owned(self.resource_type),
+            id: self.id.map(owned),
+            version_id: self.version_id.map(owned),
+            last_updated: self.last_updated.map(owned),
+        }
+    }
 }
 
 /// One thing that is wrong.

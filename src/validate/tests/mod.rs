@@ -17,7 +17,7 @@ mod xml_writer;
 
 use super::{Facts, Issue, Mode, Refusal, Validator};
 
-fn strict(json: &str) -> Result<Facts, Refusal> {
+fn strict(json: &str) -> Result<Facts<'_>, Refusal> {
     Validator::new(Mode::Strict, 64).json(json.as_bytes())
 }
 

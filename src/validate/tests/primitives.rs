@@ -115,7 +115,8 @@ fn corners_of_the_grammars() {
     note(&format!("corners of the grammars: {valid} valid, {invalid} invalid, all judged rightly"));
     for (primitive, valid, invalid) in cases {
         for value in *valid {
-            let answer = strict(&document(primitive, value));
+            let document = document(primitive, value);
+            let answer = strict(&document);
             assert!(answer.is_ok(), "{primitive} {value} refused: {answer:?}");
         }
         for value in *invalid {

@@ -32,7 +32,7 @@ fn judge(folder: PathBuf) -> (usize, usize) {
         }
         let bytes = std::fs::read(&file).unwrap();
         let mut judge = |json: &[u8]| match validator.json(json) {
-            Ok(facts) => *resources.entry(facts.resource_type).or_default() += 1,
+            Ok(facts) => *resources.entry(facts.resource_type.into_owned()).or_default() += 1,
             Err(refusal) => wrong.push((file.clone(), refusal)),
         };
         judge(&bytes);
