@@ -10,6 +10,8 @@ pub mod cdr;
 pub mod cli;
 pub mod delivery;
 pub mod forward;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod healthlake;
 pub mod operate;
 pub mod order;

@@ -12,6 +12,7 @@ mod contract_through;
 mod credentials;
 mod dependencies;
 mod foreign_servers;
+mod fuzz_seeds;
 mod hapi_mirror;
 mod lifecycle;
 mod load;
