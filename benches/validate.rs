@@ -67,8 +67,11 @@ fn examples(validator: &Validator) -> (&'static str, Vec<Vec<u8>>) {
     let corpus =
         std::env::var_os("LAKEHOOK_CORPUS").map_or_else(|| root.join("../shared/corpus"), PathBuf::from);
     let corpus = corpus.join("r4-examples");
-    let everyday =
-        |json: &Vec<u8>| validator.json(json).is_ok_and(|facts| EVERYDAY.contains(&&*facts.resource_type));
+    // A single attachment of a megabyte would outweigh all others.
+    let everyday = |json: &Vec<u8>| {
+        let facts = validator.json(json);
+        json.len() <= 64 << 10 && facts.is_ok_and(|facts| EVERYDAY.contains(&&*facts.resource_type))
+    };
     match corpus.is_dir() {
         true => ("HL7's examples", files(&corpus, "json").into_iter().filter(everyday).collect()),
         false => ("fixtures/resources", files(&root.join("fixtures/resources"), "json")),
@@ -127,6 +130,24 @@ fn xml(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// An attachment, whose characters nothing can guess.
+fn attachment(criterion: &mut Criterion) {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let validator = Validator::new(Mode::Strict, 64);
+    let mut seed = 1u64;
+    let data: String = (0..1 << 20)
+        .map(|_| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(ALPHABET[(seed >> 58) as usize])
+        })
+        .collect();
+    let json = format!(r#"{{"resourceType":"Binary","contentType":"x/y","data":"{data}"}}"#).into_bytes();
+    let mut group = criterion.benchmark_group("attachment");
+    group.throughput(Throughput::Bytes(json.len() as u64));
+    group.bench_function("pass", |bencher| bencher.iter(|| assert!(validator.pass(black_box(&json)))));
+    group.finish();
+}
+
 /// Linear from one kilobyte to five megabytes.
 fn sizes(criterion: &mut Criterion) {
     let validator = Validator::new(Mode::Strict, 64);
@@ -153,5 +174,5 @@ fn quick() -> Criterion {
         .measurement_time(Duration::from_secs(3))
 }
 
-criterion_group! { name = benches; config = quick(); targets = everyday, xml, sizes }
+criterion_group! { name = benches; config = quick(); targets = everyday, attachment, xml, sizes }
 criterion_main!(benches);
