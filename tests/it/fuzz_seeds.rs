@@ -1,7 +1,8 @@
 //! The fuzz targets' own properties over their seeds and a few thousand mutations of these: what a build without
-//! instrumentation can do in seconds. `fuzz/run` does the rest.
+//! instrumentation can do in seconds, or for as many as `LAKEHOOK_FUZZ_SECONDS` says. `fuzz/run` does the rest.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use lakehook::fuzzing;
 use proptest::prelude::*;
@@ -50,10 +51,17 @@ fn hold(target: &str, property: fn(&[u8])) {
     assert!(!seeds.is_empty());
     seeds.iter().for_each(|seed| property(seed));
     let cases = ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() };
-    let edits = prop::collection::vec(any::<Edit>(), 1..6);
-    proptest!(cases, |(seed in any::<Index>(), edits in edits)| {
-        property(&edited(seeds[seed.index(seeds.len())].clone(), &edits, &seeds));
-    });
+    let seconds = std::env::var("LAKEHOOK_FUZZ_SECONDS").map_or(0, |seconds| seconds.parse().unwrap());
+    let until = Instant::now() + Duration::from_secs(seconds);
+    loop {
+        let edits = prop::collection::vec(any::<Edit>(), 1..6);
+        proptest!(cases.clone(), |(seed in any::<Index>(), edits in edits)| {
+            property(&edited(seeds[seed.index(seeds.len())].clone(), &edits, &seeds));
+        });
+        if Instant::now() >= until {
+            return;
+        }
+    }
 }
 
 #[test]
