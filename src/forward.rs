@@ -11,7 +11,7 @@ use crate::cdr::{Cdr, Current};
 use crate::delivery::{Addressed, Delivery, Key, Version};
 use crate::healthlake::{Attempted, CouldNot, HealthLake, Meaning, Said};
 use crate::order::{Claim, Memory, is_superseded};
-use crate::validate::Validator;
+use crate::validate::{Facts, Mode, Refusal, Validator};
 use crate::verdict::{BadRequest, Verdict};
 
 pub struct Forward {
@@ -28,6 +28,8 @@ pub struct Report {
     pub interaction: &'static str,
     pub key: Option<Key>,
     pub version: Version,
+    /// The laxest mode of validation above the one in use that would have refused it.
+    pub refused_above: Option<Mode>,
     /// Size of the JSON forwarded (bytes)
     pub bytes: usize,
     pub attempts: u32,
@@ -71,8 +73,8 @@ impl Forward {
         report: &mut Report,
     ) -> Result<Verdict, Verdict> {
         match delivery {
-            Delivery::Upsert { addressed, json } => {
-                let valid = self.validate(addressed, json, report).await?;
+            Delivery::Upsert { addressed, json, verbatim } => {
+                let valid = self.validate(addressed, json, verbatim, report).await?;
                 let mut claim = self.claim(&valid.key, deadline, report).await?;
                 self.upsert(&valid, &mut claim, deadline, report).await
             }
@@ -85,7 +87,7 @@ impl Forward {
                 let mut claim = self.claim(&key, deadline, report).await?;
                 match cdr.read(&key, deadline).await.map_err(|_| Verdict::CdrUnavailable)? {
                     Current::Resource(json) => {
-                        let valid = self.validate(Addressed::to(&key), json, report).await?;
+                        let valid = self.validate(Addressed::to(&key), json, false, report).await?;
                         self.upsert(&valid, &mut claim, deadline, report).await
                     }
                     Current::Gone => self.delete(&key, &mut claim, deadline, report).await,
@@ -98,27 +100,25 @@ impl Forward {
         &self,
         addressed: Addressed,
         json: Bytes,
+        verbatim: bool,
         report: &mut Report,
     ) -> Result<Valid, Verdict> {
         let started = Instant::now();
-        let checked = if json.len() < LARGE {
-            self.validator.json(&json)
+        let judged = if json.len() < LARGE {
+            judge(&self.validator, &addressed, &json)
         } else {
             let (validator, json) = (self.validator.clone(), json.clone());
-            tokio::task::spawn_blocking(move || validator.json(&json)).await.map_err(|_| Verdict::Internal)?
+            tokio::task::spawn_blocking(move || judge(&validator, &addressed, &json))
+                .await
+                .map_err(|_| Verdict::Internal)?
         };
         report.stages.validate = started.elapsed();
-        let facts = checked.map_err(Verdict::from)?;
-        let bad = |what| Verdict::BadRequest(what);
-        if addressed.resource_type.is_some_and(|stated| *stated != *facts.resource_type) {
-            return Err(bad(BadRequest::UrlDisagrees));
-        }
-        let id = facts.id.as_deref().ok_or(bad(BadRequest::NoId))?;
-        if addressed.id.is_some_and(|stated| *stated != *id) {
-            return Err(bad(BadRequest::UrlDisagrees));
-        }
-        let key = Key::new(&facts.resource_type, id).map_err(|_| bad(BadRequest::BadPath))?;
-        let version = Version::new(facts.version_id.as_deref(), facts.last_updated.as_deref());
+        let Judged { named, refused_above } = judged.map_err(|refusal| match verbatim {
+            true => Verdict::from(refusal),
+            false => refusal.without_places().into(),
+        })?;
+        report.refused_above = refused_above;
+        let (key, version) = named.map_err(Verdict::BadRequest)?;
         (report.key, report.version) = (Some(key.clone()), version.clone());
         Ok(Valid { key, version, json })
     }
@@ -166,10 +166,34 @@ impl Forward {
     }
 }
 
+/// What is known of a resource that the validator lets through.
+struct Judged {
+    named: Result<(Key, Version), BadRequest>,
+    refused_above: Option<Mode>,
+}
+
+fn judge(validator: &Validator, addressed: &Addressed, json: &[u8]) -> Result<Judged, Refusal> {
+    let facts = validator.json(json)?;
+    Ok(Judged { named: named(addressed, &facts), refused_above: validator.refused_above(json) })
+}
+
+/// URL and body have to agree.
+fn named(addressed: &Addressed, facts: &Facts<'_>) -> Result<(Key, Version), BadRequest> {
+    if addressed.resource_type.as_deref().is_some_and(|stated| *stated != *facts.resource_type) {
+        return Err(BadRequest::UrlDisagrees);
+    }
+    let id = facts.id.as_deref().ok_or(BadRequest::NoId)?;
+    if addressed.id.as_deref().is_some_and(|stated| *stated != *id) {
+        return Err(BadRequest::UrlDisagrees);
+    }
+    let key = Key::new(&facts.resource_type, id).map_err(|_| BadRequest::BadPath)?;
+    Ok((key, Version::new(facts.version_id.as_deref(), facts.last_updated.as_deref())))
+}
+
 impl Report {
     fn of(delivery: &Delivery) -> Self {
         let (key, bytes) = match delivery {
-            Delivery::Upsert { addressed, json } => (addressed.key(), json.len()),
+            Delivery::Upsert { addressed, json, .. } => (addressed.key(), json.len()),
             Delivery::Delete { key } | Delivery::Changed { key } => (Some(key.clone()), 0),
         };
         Self {
@@ -177,6 +201,7 @@ impl Report {
             interaction: delivery.interaction(),
             key,
             version: Version::default(),
+            refused_above: None,
             bytes,
             attempts: 0,
             said: None,

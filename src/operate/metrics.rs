@@ -10,6 +10,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::delivery::is_resource_type;
 use crate::forward::Report;
+use crate::validate::Mode;
 use crate::verdict::Verdict;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -34,6 +35,11 @@ struct Upstream {
     status: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Above {
+    mode: &'static str,
+}
+
 /// A sender could invent types; those behind this number share a label.
 const MOST_TYPES: usize = 256;
 
@@ -42,6 +48,7 @@ pub struct Metrics {
     deliveries: Family<Delivered, Counter>,
     rejected: Family<Rejected, Counter>,
     stages: Family<Stage, Histogram>,
+    would_refuse: Family<Above, Counter>,
     upstream: Family<Upstream, Counter>,
     attempts: Counter,
     bytes: Counter,
@@ -75,6 +82,7 @@ impl Default for Metrics {
             deliveries: Family::default(),
             rejected: Family::default(),
             stages: Family::new_with_constructor(buckets),
+            would_refuse: Family::default(),
             upstream: Family::default(),
             attempts: Counter::default(),
             bytes: Counter::default(),
@@ -103,6 +111,11 @@ impl Metrics {
             "Time spent by stage: validate, wait (for the same resource), healthlake",
             Unit::Seconds,
             self.stages.clone(),
+        );
+        registry.register(
+            "would_refuse",
+            "Deliveries that passed validation and that a stricter mode would have refused",
+            self.would_refuse.clone(),
         );
         registry.register("healthlake_answers", "Answers of HealthLake by status", self.upstream.clone());
         registry.register("healthlake_attempts", "Requests sent to HealthLake", self.attempts.clone());
@@ -135,6 +148,12 @@ impl Metrics {
             [("validate", stages.validate), ("wait", stages.wait), ("healthlake", stages.healthlake)]
         {
             self.stages.get_or_create(&Stage { stage }).observe(took.as_secs_f64());
+        }
+        // What `structure` refuses `strict` refuses as well.
+        for (mode, name) in [(Mode::Structure, "structure"), (Mode::Strict, "strict")] {
+            if report.refused_above.is_some_and(|laxest| laxest <= mode) {
+                self.would_refuse.get_or_create(&Above { mode: name }).inc();
+            }
         }
         self.attempts.inc_by(report.attempts.into());
         self.bytes.inc_by(report.bytes as u64);
