@@ -14,6 +14,10 @@ lint:
     cargo clippy --workspace --all-targets -- -D warnings
     .ci/check-docs
 
+# Each fuzz target for so many seconds
+fuzz seconds="3600":
+    fuzz/run {{seconds}}
+
 fmt:
     cargo fmt --all
 

@@ -109,6 +109,8 @@ pub enum Delivery {
     Upsert {
         addressed: Addressed,
         json: Bytes,
+        /// `json` is the body as it came: its lines and columns mean something to the sender.
+        verbatim: bool,
     },
     Delete {
         key: Key,

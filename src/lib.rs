@@ -3,11 +3,15 @@
 //! A delivery walks through the rooms in this order: `receive`, `validate`, `order`, `healthlake`, tied
 //! together by `forward`, and leaves by `answer`.
 
+#![forbid(unsafe_code)]
+
 pub mod answer;
 pub mod cdr;
 pub mod cli;
 pub mod delivery;
 pub mod forward;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod healthlake;
 pub mod operate;
 pub mod order;

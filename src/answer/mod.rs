@@ -169,6 +169,12 @@ pub fn one(verdict: &Verdict) -> Response {
     respond(verdict, &row, body)
 }
 
+/// The OperationOutcome alone, where there is no HTTP.
+pub fn outcome(verdict: &Verdict) -> serde_json::Value {
+    let row = row(verdict);
+    serde_json::to_value(outcome::outcome(verdict, &row)).expect("strings always serialize")
+}
+
 fn respond(verdict: &Verdict, row: &Row, body: Option<String>) -> Response {
     let mut response = match body {
         Some(body) => {

@@ -4,6 +4,7 @@ mod check;
 mod order;
 mod sandbox;
 mod serve;
+mod validate;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -33,6 +34,9 @@ enum Commands {
     /// Try the settings: credentials, STS, the data store; say what works and what to do
     #[command(after_help = SETTINGS)]
     Check(Box<CheckCommand>),
+    /// Say what is wrong with FHIR resources in files, as a delivery of them would be told
+    #[command(after_help = "Exit code: 0 all are valid, 1 something can't be read, 3 something is refused.")]
+    Validate(validate::ValidateCommand),
 }
 
 #[derive(Args, Debug)]
@@ -126,6 +130,7 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
         Commands::Check(command) => {
             check::run(command.settings, command.subscription.as_deref(), &sources).await
         }
+        Commands::Validate(command) => validate::run(&command),
     }
 }
 

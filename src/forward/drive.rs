@@ -141,7 +141,7 @@ impl<'a> Drive<'a> {
             Ok(Current::Gone) => Event::CdrGone,
             Ok(Current::Resource(json)) => {
                 let addressed = Addressed::to(self.key);
-                match self.forward.validate(addressed, json, self.report).await {
+                match self.forward.validate(addressed, json, false, self.report).await {
                     Ok(valid) => {
                         self.current = valid.json;
                         Event::CdrHas(valid.version)

@@ -2,6 +2,7 @@
 //! ever write to HealthLake come through here.
 
 mod drive;
+mod judge;
 mod report;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::validate::Validator;
 use crate::verdict::{BadRequest, Verdict};
 
 use drive::Drive;
+use judge::{Judged, judge};
 pub use report::{OrderNotes, Report, Stages};
 
 pub struct Forward {
@@ -57,8 +59,8 @@ impl Forward {
         report: &mut Report,
     ) -> Result<Verdict, Verdict> {
         let (key, want, json) = match delivery {
-            Delivery::Upsert { addressed, json } => {
-                let valid = self.validate(addressed, json, report).await?;
+            Delivery::Upsert { addressed, json, verbatim } => {
+                let valid = self.validate(addressed, json, verbatim, report).await?;
                 (report.key, report.version) = (Some(valid.key.clone()), valid.version.clone());
                 (valid.key, Want::Upsert(valid.version), valid.json)
             }
@@ -93,26 +95,29 @@ impl Forward {
         }
     }
 
-    async fn validate(&self, addressed: Addressed, json: Bytes, report: &mut Report) -> Result<Valid, Verdict> {
+    async fn validate(
+        &self,
+        addressed: Addressed,
+        json: Bytes,
+        verbatim: bool,
+        report: &mut Report,
+    ) -> Result<Valid, Verdict> {
         let started = Instant::now();
-        let checked = if json.len() < LARGE {
-            self.validator.json(&json)
+        let judged = if json.len() < LARGE {
+            judge(&self.validator, &addressed, &json)
         } else {
             let (validator, json) = (self.validator.clone(), json.clone());
-            tokio::task::spawn_blocking(move || validator.json(&json)).await.map_err(|_| Verdict::Internal)?
+            tokio::task::spawn_blocking(move || judge(&validator, &addressed, &json))
+                .await
+                .map_err(|_| Verdict::Internal)?
         };
         report.stages.validate += started.elapsed();
-        let facts = checked.map_err(Verdict::from)?;
-        let bad = |what| Verdict::BadRequest(what);
-        if addressed.resource_type.is_some_and(|stated| *stated != *facts.resource_type) {
-            return Err(bad(BadRequest::UrlDisagrees));
-        }
-        let id = facts.id.as_deref().ok_or(bad(BadRequest::NoId))?;
-        if addressed.id.is_some_and(|stated| *stated != *id) {
-            return Err(bad(BadRequest::UrlDisagrees));
-        }
-        let key = Key::new(&facts.resource_type, id).map_err(|_| bad(BadRequest::BadPath))?;
-        let version = Version::new(facts.version_id.as_deref(), facts.last_updated.as_deref());
+        let Judged { named, refused_above } = judged.map_err(|refusal| match verbatim {
+            true => Verdict::from(refusal),
+            false => refusal.without_places().into(),
+        })?;
+        report.refused_above = refused_above;
+        let (key, version) = named.map_err(Verdict::BadRequest)?;
         Ok(Valid { key, version, json })
     }
 }

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::delivery::{Delivery, Key, Version};
 use crate::healthlake::{Attempted, CouldNot, Meaning, Said};
+use crate::validate::Mode;
 use crate::verdict::Verdict;
 
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub struct Report {
     pub interaction: &'static str,
     pub key: Option<Key>,
     pub version: Version,
+    /// The laxest mode of validation above the one in use that would have refused it.
+    pub refused_above: Option<Mode>,
     /// Size of the JSON that came (bytes)
     pub bytes: usize,
     pub attempts: u32,
@@ -52,7 +55,7 @@ pub struct OrderNotes {
 impl Report {
     pub(super) fn of(delivery: &Delivery) -> Self {
         let (key, bytes) = match delivery {
-            Delivery::Upsert { addressed, json } => (addressed.key(), json.len()),
+            Delivery::Upsert { addressed, json, .. } => (addressed.key(), json.len()),
             Delivery::Delete { key } | Delivery::Changed { key } => (Some(key.clone()), 0),
         };
         Self {
@@ -60,6 +63,7 @@ impl Report {
             interaction: delivery.interaction(),
             key,
             version: Version::default(),
+            refused_above: None,
             bytes,
             attempts: 0,
             said: None,

@@ -10,6 +10,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::delivery::is_resource_type;
 use crate::forward::Report;
+use crate::validate::Mode;
 use crate::verdict::Verdict;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -39,6 +40,11 @@ struct Upstream {
     status: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Above {
+    mode: &'static str,
+}
+
 /// A sender could invent types; those behind this number share a label.
 const MOST_TYPES: usize = 256;
 
@@ -47,6 +53,7 @@ pub struct Metrics {
     deliveries: Family<Delivered, Counter>,
     rejected: Family<Rejected, Counter>,
     stages: Family<Stage, Histogram>,
+    would_refuse: Family<Above, Counter>,
     upstream: Family<Upstream, Counter>,
     order: Family<OrderEvent, Counter>,
     attempts: Counter,
@@ -81,6 +88,7 @@ impl Default for Metrics {
             deliveries: Family::default(),
             rejected: Family::default(),
             stages: Family::new_with_constructor(buckets),
+            would_refuse: Family::default(),
             upstream: Family::default(),
             order: Family::default(),
             attempts: Counter::default(),
@@ -115,6 +123,11 @@ impl Metrics {
             "order_events",
             "What happened to the order: contended claims, the CDR asked, in doubt without a CDR, claims lost, store failures, preconditions",
             self.order.clone(),
+        );
+        registry.register(
+            "would_refuse",
+            "Deliveries that passed validation and that a stricter mode would have refused",
+            self.would_refuse.clone(),
         );
         registry.register("healthlake_answers", "Answers of HealthLake by status", self.upstream.clone());
         registry.register("healthlake_attempts", "Requests sent to HealthLake", self.attempts.clone());
@@ -164,6 +177,12 @@ impl Metrics {
         ];
         for (event, _) in notes.into_iter().filter(|(_, happened)| *happened) {
             self.order.get_or_create(&OrderEvent { event }).inc();
+        }
+        // What `structure` refuses `strict` refuses as well.
+        for (mode, name) in [(Mode::Structure, "structure"), (Mode::Strict, "strict")] {
+            if report.refused_above.is_some_and(|laxest| laxest <= mode) {
+                self.would_refuse.get_or_create(&Above { mode: name }).inc();
+            }
         }
         self.attempts.inc_by(report.attempts.into());
         self.bytes.inc_by(report.bytes as u64);

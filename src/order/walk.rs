@@ -41,13 +41,22 @@ pub enum OnStoreFailure {
 /// What is to be done next.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    Claim { write: Write },
+    Claim {
+        write: Write,
+    },
     AskCdr,
     /// The delivery's own bytes, or what the CDR answered last.
-    Put { if_match: Option<Etag>, current: bool },
-    Delete { if_match: Option<Etag> },
+    Put {
+        if_match: Option<Etag>,
+        current: bool,
+    },
+    Delete {
+        if_match: Option<Etag>,
+    },
     ReadHealthLake,
-    Wait { until: Millis },
+    Wait {
+        until: Millis,
+    },
     Settle(Record),
     Release,
     Done(End),
@@ -58,13 +67,18 @@ pub enum Action {
 pub enum Event {
     Begin,
     Claimed(Record),
-    Held { until: Millis },
+    Held {
+        until: Millis,
+    },
     StoreFailed,
     CdrHas(Version),
     CdrGone,
     CdrFailed,
     /// HealthLake took the write. `earlier`: a first attempt of it was cut and may land yet.
-    Took { etag: Option<Etag>, earlier: bool },
+    Took {
+        etag: Option<Etag>,
+        earlier: bool,
+    },
     /// DELETE of what HealthLake does not have.
     Gone,
     /// HealthLake has another version than `if_match`.
@@ -294,7 +308,11 @@ impl Walk {
     /// Another replica's claim mostly ends long before its time.
     fn held(&self, until: Millis, now: Millis) -> Action {
         let look = until.min(now + POLL);
-        if look < self.deadline { Action::Wait { until: look.max(now + 1) } } else { Action::Done(End::Unsettled) }
+        if look < self.deadline {
+            Action::Wait { until: look.max(now + 1) }
+        } else {
+            Action::Done(End::Unsettled)
+        }
     }
 
     /// A wait ends in a new claim: the record may have changed meanwhile.

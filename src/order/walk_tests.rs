@@ -78,7 +78,10 @@ fn rule_6_an_unknown_outcome_is_told_by_the_condition() {
     assert_eq!(put, Action::Put { if_match: Some(Etag(7)), current: false });
     // It did land.
     let mut landed = older.clone();
-    assert!(matches!(landed.apply(Event::Precondition, NOW), Action::Claim { .. }), "does the claim still hold?");
+    assert!(
+        matches!(landed.apply(Event::Precondition, NOW), Action::Claim { .. }),
+        "does the claim still hold?"
+    );
     assert_eq!(landed.apply(Event::Claimed(record.clone()), NOW), Action::ReadHealthLake);
     let record = settled(landed.apply(Event::AtHealthLake(Some(Etag(8))), NOW));
     assert_eq!((record.forwarded, record.etag), (Some(v(2)), Some(Etag(8))));

@@ -86,6 +86,7 @@ fn written(json: &Bytes, entry: &Entry<'_>) -> Result<Item, Verdict> {
             Ok(Item::Deliver(Delivery::Upsert {
                 addressed: Addressed::to(&key),
                 json: slice(json, resource),
+                verbatim: false,
             }))
         }
         Some("DELETE") => Ok(Item::Deliver(Delivery::Delete { key: key_of(&url).ok_or(BAD_ENTRY)? })),
@@ -173,7 +174,7 @@ fn changed(json: &Bytes, entry: &Entry<'_>) -> Result<Delivery, Verdict> {
     };
     let named = addressed.key().ok_or(BAD_ENTRY)?;
     let key = Key::new(named.resource_type(), named.id()).map_err(|_| BAD_ENTRY)?;
-    Ok(Delivery::Upsert { addressed: Addressed::to(&key), json: slice(json, resource) })
+    Ok(Delivery::Upsert { addressed: Addressed::to(&key), json: slice(json, resource), verbatim: false })
 }
 
 /// `Type/id` at the end of a relative or absolute URL, with or without a version behind it.

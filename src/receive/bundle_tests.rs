@@ -19,7 +19,7 @@ fn read(json: &'static str) -> Result<Vec<String>, Verdict> {
             .into_iter()
             .map(|item| match item {
                 Item::Acknowledge => "acknowledge".to_owned(),
-                Item::Deliver(Delivery::Upsert { addressed, json }) => {
+                Item::Deliver(Delivery::Upsert { addressed, json, .. }) => {
                     format!(
                         "upsert {} {}",
                         addressed.key().unwrap(),

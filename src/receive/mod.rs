@@ -14,9 +14,13 @@ mod slow_head;
 mod tls;
 
 pub use admission::Admission;
+pub(crate) use bundle::Item;
 pub use callers::{Caller, Callers, Secrets, SecretsError, Sources};
 pub use intake::{Intake, Notification};
 pub use listen::{Listening, serve};
+pub(crate) use media::Media;
 pub use media::media_name;
+pub(crate) use path::{Target, target};
 pub use router::{App, Limits, router};
+pub(crate) use shape::{Content, post};
 pub use tls::{Files, Tls, TlsError};

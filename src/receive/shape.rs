@@ -48,8 +48,9 @@ pub fn put(key: Key, content: Content, validator: &Validator) -> Result<Delivery
         _ if key.resource_type() == "Binary" => is_binary_resource(&content),
         _ => return Err(Verdict::UnsupportedMediaType("the body is neither FHIR JSON nor FHIR XML")),
     };
-    let json = if as_fhir { json(content, validator)? } else { wrap_binary(&key, &content) };
-    Ok(Delivery::Upsert { addressed, json })
+    let (json, verbatim) =
+        if as_fhir { json(content, validator)? } else { (wrap_binary(&key, &content), false) };
+    Ok(Delivery::Upsert { addressed, json, verbatim })
 }
 
 /// `POST {base}` or `POST {base}/{Type}`
@@ -61,7 +62,7 @@ pub fn post(target: &Target, content: Content, validator: &Validator) -> Result<
     if matches!(content.media, Media::Form | Media::Other) {
         return Err(Verdict::UnsupportedMediaType("the body is neither FHIR JSON nor FHIR XML"));
     }
-    let json = json(content, validator)?;
+    let (json, verbatim) = json(content, validator)?;
     let top: Top<'_> = serde_json::from_slice(&json).map_err(|error| malformed(&error))?;
     let Some(resource_type) = text(top.resource_type) else { return bad(BadRequest::NoResourceType) };
     if let (Target::Base, "Bundle") = (target, &*resource_type) {
@@ -77,16 +78,18 @@ pub fn post(target: &Target, content: Content, validator: &Validator) -> Result<
         Target::Type(stated) => Some(stated.clone()),
         _ => None,
     };
-    Ok(Notification::One(Delivery::Upsert { addressed: Addressed { resource_type, id: None }, json }))
+    let addressed = Addressed { resource_type, id: None };
+    Ok(Notification::One(Delivery::Upsert { addressed, json, verbatim }))
 }
 
-fn json(content: Content, validator: &Validator) -> Result<Bytes, Verdict> {
+/// The body as JSON, and whether it is as it came.
+fn json(content: Content, validator: &Validator) -> Result<(Bytes, bool), Verdict> {
     let xml = match content.media {
         Media::FhirXml => true,
         Media::FhirJson => false,
         _ => content.bytes.trim_ascii_start().starts_with(b"<"),
     };
-    if xml { Ok(validator.xml_to_json(&content.bytes)?.into()) } else { Ok(content.bytes) }
+    if xml { Ok((validator.xml_to_json(&content.bytes)?.into(), false)) } else { Ok((content.bytes, true)) }
 }
 
 fn is_binary_resource(content: &Content) -> bool {

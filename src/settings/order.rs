@@ -35,7 +35,13 @@ pub struct OrderArgs {
     #[arg(long, env = "LAKEHOOK_ORDER_MEMORY", value_name = "SIZE", default_value = "64 MiB", value_parser = bytes)]
     pub order_memory: usize,
     /// What to do while the order store fails
-    #[arg(long, env = "LAKEHOOK_ORDER_ON_STORE_FAILURE", value_name = "WHAT", value_enum, default_value = "refuse")]
+    #[arg(
+        long,
+        env = "LAKEHOOK_ORDER_ON_STORE_FAILURE",
+        value_name = "WHAT",
+        value_enum,
+        default_value = "refuse"
+    )]
     pub order_on_store_failure: OnStoreFailure,
     /// A write whose answer was not heard may take effect at HealthLake this much later
     #[arg(long, env = "LAKEHOOK_ORDER_SETTLE", value_name = "TIME", default_value = "20s", value_parser = duration)]

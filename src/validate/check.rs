@@ -1,9 +1,11 @@
 //! The one pass: from the first byte of a resource to the last it looks at JSON, names, shapes, cardinalities
-//! and primitives at once, driven by the table. Nothing is allocated unless something is wrong, a resource is
-//! nested or a decimal has to be remembered for fhirbolt.
+//! and primitives at once, driven by the table. Nothing is allocated while nothing is wrong, unless there are more
+//! resources inside, more decimals or more nulls than there is room for on the stack.
 //!
 //! A fault that leaves the place in the document clear (a bad value, an unknown element, a missing one) is noted
 //! and the pass goes on; a syntax error ends it.
+
+use std::cell::Cell;
 
 use super::findings::{Findings, Nested};
 use super::issue::{Fault, ISSUE_LIMIT, quotable};
@@ -31,7 +33,7 @@ pub(super) fn check(bytes: &[u8], grammars: bool, max_depth: u32) -> Findings<'_
         max_depth,
         depth: 0,
         lists: Lists::default(),
-        scratch: Vec::new(),
+        scratch: SCRATCH.take(),
         findings: Findings::default(),
     };
     match check.document() {
@@ -42,7 +44,17 @@ pub(super) fn check(bytes: &[u8], grammars: bool, max_depth: u32) -> Findings<'_
             check.findings.faults.push(Fault::new(at, "structure", text));
         }
     }
+    if check.scratch.capacity() <= SCRATCH_KEPT {
+        SCRATCH.set(check.scratch);
+    }
     check.findings
+}
+
+/// More room than nearly every narrative needs; a thread keeps no more than that.
+const SCRATCH_KEPT: usize = 256 << 10;
+
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 pub(super) struct Check<'a> {
@@ -52,6 +64,7 @@ pub(super) struct Check<'a> {
     max_depth: u32,
     depth: u32,
     lists: Lists,
+    /// Strings with their escapes resolved, one after the other.
     pub(super) scratch: Vec<u8>,
     pub(super) findings: Findings<'a>,
 }

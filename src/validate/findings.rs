@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use smallvec::SmallVec;
+
 use super::issue::Fault;
 use super::text::Text;
 
@@ -16,11 +18,11 @@ pub(super) struct Findings<'a> {
     pub(super) version_id: Option<Text<'a>>,
     pub(super) last_updated: Option<Text<'a>>,
     /// Resources inside and the fields that hold them, in the order they end.
-    pub(super) nested: Vec<Nested>,
+    pub(super) nested: SmallVec<[Nested; 4]>,
     /// How many levels of elements there are.
     pub(super) deepest: u32,
     /// Single decimals outside of a choice: fhirbolt wants those as strings, all others as numbers.
-    pub(super) decimals: Vec<Range<usize>>,
+    pub(super) decimals: SmallVec<[Range<usize>; 16]>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,12 +1,26 @@
 //! What a refusal says. Nothing here ever holds a value of the payload: element names, types and rules only.
 
-/// What the check learned about a resource that passed.
+use std::borrow::Cow;
+
+/// What the check learned about a resource that passed, as it stands in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
-    pub resource_type: String,
-    pub id: Option<String>,
-    pub version_id: Option<String>,
-    pub last_updated: Option<String>,
+pub struct Facts<'a> {
+    pub resource_type: Cow<'a, str>,
+    pub id: Option<Cow<'a, str>>,
+    pub version_id: Option<Cow<'a, str>>,
+    pub last_updated: Option<Cow<'a, str>>,
+}
+
+impl Facts<'_> {
+    pub fn into_owned(self) -> Facts<'static> {
+        let owned = |fact: Cow<'_, str>| Cow::Owned(fact.into_owned());
+        Facts {
+            resource_type: owned(self.resource_type),
+            id: self.id.map(owned),
+            version_id: self.version_id.map(owned),
+            last_updated: self.last_updated.map(owned),
+        }
+    }
 }
 
 /// One thing that is wrong.
@@ -28,6 +42,16 @@ pub struct Refusal {
     /// It does not parse at all (400); otherwise it parses and is not valid (422).
     pub malformed: bool,
     pub issues: Vec<Issue>,
+}
+
+impl Refusal {
+    /// Lines and columns are those of JSON that the sender never saw: it has the paths to go by.
+    pub fn without_places(mut self) -> Self {
+        for issue in &mut self.issues {
+            (issue.line, issue.column) = (None, None);
+        }
+        self
+    }
 }
 
 /// More are not reported: the first ones tell what to mend.

@@ -1,6 +1,8 @@
 //! Repeated primitives stand in two arrays, `given` and `_given`, which belong together item by item. What is
 //! known of each is kept until their object ends.
 
+use smallvec::SmallVec;
+
 /// One of the two arrays.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct List {
@@ -20,7 +22,7 @@ pub(super) struct Lists {
     first: [List; 12],
     more: Vec<List>,
     length: usize,
-    nulls: Vec<u32>,
+    nulls: SmallVec<[u32; 8]>,
 }
 
 /// What is wrong between two arrays, as a text to follow the name.

@@ -8,7 +8,7 @@ use super::scan::{Cursor, Halt};
 use super::text::Text;
 
 /// The facts of a resource, or the faults and whether the bytes are no JSON.
-pub(super) fn check(bytes: &[u8], max_depth: u32) -> Result<Facts, (bool, Fault)> {
+pub(super) fn check(bytes: &[u8], max_depth: u32) -> Result<Facts<'_>, (bool, Fault)> {
     let mut found = Found::default();
     let mut cursor = Cursor::new(bytes);
     match found.document(&mut cursor, 2 * max_depth) {
@@ -19,10 +19,10 @@ pub(super) fn check(bytes: &[u8], max_depth: u32) -> Result<Facts, (bool, Fault)
     }
     match found.resource_type {
         Some(name) => Ok(Facts {
-            resource_type: name.to_text(),
-            id: found.id.map(Text::to_text),
-            version_id: found.version_id.map(Text::to_text),
-            last_updated: found.last_updated.map(Text::to_text),
+            resource_type: name.to_fact(),
+            id: found.id.map(Text::to_fact),
+            version_id: found.version_id.map(Text::to_fact),
+            last_updated: found.last_updated.map(Text::to_fact),
         }),
         None => Err((false, Fault::new(0, "structure", "a resource without a `resourceType`"))),
     }

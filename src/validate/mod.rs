@@ -33,14 +33,14 @@ use table::Table;
 use text::Text;
 
 /// How much is asked of a resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {
-    /// Structure, and the grammar of every primitive.
-    Strict,
-    /// Names, shapes, cardinalities; values may be what they are.
-    Structure,
     /// What parses and says its type.
     Off,
+    /// Names, shapes, cardinalities; values may be what they are.
+    Structure,
+    /// Structure, and the grammar of every primitive.
+    Strict,
 }
 
 /// The deepest that fhirbolt follows: serde_json allows 127 levels of JSON, and an element of the model takes two,
@@ -63,7 +63,7 @@ impl Validator {
     }
 
     /// Whether `bytes` are one valid resource in JSON.
-    pub fn json(&self, bytes: &[u8]) -> Result<Facts, Refusal> {
+    pub fn json<'a>(&self, bytes: &'a [u8]) -> Result<Facts<'a>, Refusal> {
         encoding(bytes)?;
         if self.mode == Mode::Off {
             return loose::check(bytes, self.max_depth)
@@ -75,6 +75,33 @@ impl Validator {
         }
         model::judge(bytes, &findings).map_err(|fault| refusal(bytes, false, vec![fault]))?;
         Ok(facts(&findings))
+    }
+
+    /// The pass alone, for those who measure it.
+    #[doc(hidden)]
+    pub fn pass(&self, bytes: &[u8]) -> bool {
+        encoding(bytes).is_ok()
+            && check::check(bytes, self.mode == Mode::Strict, self.max_depth).faults.is_empty()
+    }
+
+    /// Whether `bytes` are one valid resource in XML.
+    pub fn xml(&self, bytes: &[u8]) -> Result<Facts<'static>, Refusal> {
+        self.json(&self.xml_to_json(bytes)?).map(Facts::into_owned).map_err(Refusal::without_places)
+    }
+
+    /// Of the modes above this one the laxest that refuses `bytes`, which this one let through. Costs another pass,
+    /// and nothing in `Strict`, which has none above it.
+    pub fn refused_above(&self, bytes: &[u8]) -> Option<Mode> {
+        // What the whole pass takes fhirbolt takes: it need not be asked again.
+        if self.mode == Mode::Strict || check::check(bytes, true, self.max_depth).faults.is_empty() {
+            return None;
+        }
+        let structure = || Validator { mode: Mode::Structure, ..self.clone() }.json(bytes);
+        if self.mode == Mode::Off && structure().is_err() {
+            Some(Mode::Structure)
+        } else {
+            Some(Mode::Strict)
+        }
     }
 
     /// The same resource in JSON. What comes out still has to go through `json`: only the structure was looked at.
@@ -109,11 +136,11 @@ fn refusal(bytes: &[u8], malformed: bool, faults: Vec<Fault>) -> Refusal {
     Refusal { malformed, issues: place::issues(bytes, faults) }
 }
 
-fn facts(findings: &Findings<'_>) -> Facts {
+fn facts<'a>(findings: &Findings<'a>) -> Facts<'a> {
     Facts {
-        resource_type: findings.resource_type.to_owned(),
-        id: findings.id.map(Text::to_text),
-        version_id: findings.version_id.map(Text::to_text),
-        last_updated: findings.last_updated.map(Text::to_text),
+        resource_type: findings.resource_type.into(),
+        id: findings.id.map(Text::to_fact),
+        version_id: findings.version_id.map(Text::to_fact),
+        last_updated: findings.last_updated.map(Text::to_fact),
     }
 }

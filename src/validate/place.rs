@@ -28,11 +28,15 @@ pub(super) fn issues(bytes: &[u8], mut faults: Vec<Fault>) -> Vec<Issue> {
         .collect()
 }
 
-/// Where a byte lies, for a reader: both from 1, the column in characters.
-pub(super) fn line_and_column(bytes: &[u8], at: usize) -> (u32, u32) {
+/// Where bytes, in ascending order, lie for a reader: both from 1, the column in characters.
+pub(super) fn lines_and_columns(bytes: &[u8], places: impl Iterator<Item = usize>) -> Vec<(u32, u32)> {
     let mut lines = Lines { bytes, at: 0, line: 1, column: 1 };
-    lines.advance(at);
-    (lines.line, lines.column)
+    places
+        .map(|at| {
+            lines.advance(at);
+            (lines.line, lines.column)
+        })
+        .collect()
 }
 
 /// The byte that a line and a column, counted in bytes from 1, stand for.

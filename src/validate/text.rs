@@ -1,5 +1,7 @@
 //! A JSON string: as it is written, and what it stands for. It is resolved only where somebody has to know.
 
+use std::borrow::Cow;
+
 use super::primitive::STRING_LIMIT;
 
 /// A string as it stands between its quotes.
@@ -11,7 +13,12 @@ pub(super) struct Text<'a> {
     pub(super) control: bool,
 }
 
-impl Text<'_> {
+impl<'a> Text<'a> {
+    /// With the escapes resolved, which there are hardly ever.
+    pub(super) fn to_fact(self) -> Cow<'a, str> {
+        if self.escaped { Cow::Owned(self.to_text()) } else { String::from_utf8_lossy(self.raw) }
+    }
+
     /// Whether this is `word`, escaped or not.
     #[inline]
     pub(super) fn is(&self, word: &str) -> bool {
@@ -61,10 +68,13 @@ impl Text<'_> {
 
     /// Nothing but white space.
     #[inline]
-    pub(super) fn is_blank(&self) -> bool {
+    pub(super) fn is_blank(&self, scratch: &mut Vec<u8>) -> bool {
         match self.raw.first() {
             Some(c) if *c > b' ' && *c != b'\\' => false,
-            _ if self.escaped => self.to_text().bytes().all(|c| c.is_ascii_whitespace()),
+            _ if self.escaped => {
+                self.unescape_into(scratch);
+                scratch.iter().all(u8::is_ascii_whitespace)
+            }
             _ => self.raw.iter().all(u8::is_ascii_whitespace),
         }
     }

@@ -64,7 +64,7 @@ impl<'a> Check<'a> {
     #[inline]
     fn plain_text(&mut self, at: usize, text: Text<'_>, primitive: Primitive) -> Result<(), Halt> {
         let name = primitive.name();
-        if text.is_blank() {
+        if text.is_blank(&mut self.scratch) {
             let text = if text.raw.is_empty() { "is empty" } else { "holds nothing but white space" };
             return self.fault(at, "value", format!("a {name} that {text}: leave the element out instead"));
         }

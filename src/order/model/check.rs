@@ -12,17 +12,32 @@ pub(super) enum Step {
     /// The CDR makes its next change and notifies.
     Change,
     /// The sender's delivery reaches a replica.
-    Deliver { change: usize, replica: usize },
+    Deliver {
+        change: usize,
+        replica: usize,
+    },
     /// A replica does what its walk wants.
-    Do { replica: usize },
+    Do {
+        replica: usize,
+    },
     /// A write is carried out, and its answer lost.
-    Mute { replica: usize },
+    Mute {
+        replica: usize,
+    },
     /// A write is given up on before it is carried out.
-    Delay { replica: usize },
-    Crash { replica: usize },
+    Delay {
+        replica: usize,
+    },
+    Crash {
+        replica: usize,
+    },
     /// A delayed write is carried out, or never.
-    Land { late: usize },
-    Vanish { late: usize },
+    Land {
+        late: usize,
+    },
+    Vanish {
+        late: usize,
+    },
     Tick,
 }
 

@@ -69,7 +69,7 @@ fn official_examples_pass() {
         match (validator.json(&bytes), invalid) {
             (Ok(facts), None) => {
                 let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-                assert_eq!(value["resourceType"], facts.resource_type.as_str(), "{name}");
+                assert_eq!(value["resourceType"], &*facts.resource_type, "{name}");
                 assert_eq!(value["id"].as_str(), facts.id.as_deref(), "{name}");
                 assert_eq!(value["meta"]["versionId"].as_str(), facts.version_id.as_deref(), "{name}");
                 assert_eq!(value["meta"]["lastUpdated"].as_str(), facts.last_updated.as_deref(), "{name}");

@@ -10,13 +10,14 @@ mod negatives;
 mod positives;
 mod primitives;
 mod properties;
+mod synthea;
 mod xml;
 mod xml_refusals;
 mod xml_writer;
 
 use super::{Facts, Issue, Mode, Refusal, Validator};
 
-fn strict(json: &str) -> Result<Facts, Refusal> {
+fn strict(json: &str) -> Result<Facts<'_>, Refusal> {
     Validator::new(Mode::Strict, 64).json(json.as_bytes())
 }
 

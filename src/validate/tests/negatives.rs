@@ -1,5 +1,6 @@
 //! Each kind of wrong resource by name: what is said of it, and where.
 
+use super::corpus::note;
 use super::{only_issue, refused, strict};
 
 /// One row a case: its name, the document, IssueType, the path, and a part of what is said.
@@ -97,6 +98,7 @@ fn structure() {
         assert!(issue.diagnostics.contains(text), "{name}: {issue:?}");
         assert!(!refused(json).malformed, "{name}");
     }
+    note(&format!("negatives, structure: {} cases, all refused, each with its place", STRUCTURE.len()));
 }
 
 /// What does not parse: the document, line and column, and a part of what is said.
@@ -139,6 +141,7 @@ fn syntax() {
         assert_eq!((issue.line, issue.column), (Some(*line), Some(*column)), "{name}: {issue:?}");
         assert!(issue.diagnostics.contains(text), "{name}: {issue:?}");
     }
+    note(&format!("negatives, syntax: {} cases, all refused, each with line and column", SYNTAX.len()));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! XML that is refused: by name, with the path and a part of what is said.
 
+use super::corpus::note;
 use super::xml::FHIR;
 use crate::validate::{Mode, Refusal, Validator};
 
@@ -48,6 +49,49 @@ fn structure() {
         assert_eq!(issue.expression.as_deref(), Some(*path), "{name}: {refusal:?}");
         assert_eq!(issue.line, Some(2), "{name}");
     }
+    note(&format!("negatives, XML structure: {} cases, all refused, each with its place", STRUCTURE.len()));
+}
+
+#[test]
+fn several_issues_in_order_and_at_most_twenty() {
+    let issues = |inner: &str| {
+        let refusal = refusal(format!("<Patient {FHIR}>\n{inner}</Patient>").as_bytes());
+        let paths = refusal.issues.iter().map(|issue| issue.expression.clone().unwrap()).collect::<Vec<_>>();
+        (paths, refusal)
+    };
+    let (paths, refusal) = issues(
+        r#"<foo><bar>text</bar></foo><id url="x" value="a" bar="b"/><active/>
+        <name id="n" value="a"><family value="b"/><family value="c"/><text value="x"/></name>
+        <contained><Foo><x/></Foo></contained><name><foo/></name>
+        <deceasedDateTime value="2020"/><deceasedBoolean value="true"/>"#,
+    );
+    assert_eq!(
+        paths,
+        [
+            "Patient",
+            "Patient.id",
+            "Patient.id",
+            "Patient.active",
+            "Patient.name[0]",
+            "Patient.name[0].family",
+            "Patient.name[0].text",
+            "Patient.contained",
+            "Patient.contained[0]",
+            "Patient.name[0]",
+            "Patient.deceased",
+        ],
+        "{refusal:?}"
+    );
+    assert!(!refusal.malformed);
+    assert_eq!(refusal.issues.iter().map(|issue| issue.line.unwrap()).max(), Some(5));
+    let (paths, refusal) = issues(&r#"<name><foo value="a"/></name>"#.repeat(50));
+    assert_eq!((refusal.issues.len(), paths[19].as_str()), (20, "Patient.name[19]"));
+    // What ends the reading comes last.
+    let (_, refusal) = issues("<foo/><active foo=\"x\" value=\"true\"/><![CDATA[x]]>");
+    assert!(refusal.malformed && refusal.issues.len() == 3, "{refusal:?}");
+    let narrative = r#"<text><status value="x"/><div xmlns="http://www.w3.org/1999/xhtml"><x xmlns="urn:x">a</x><y xmlns="urn:x"/></div></text><foo/>"#;
+    let (paths, _) = issues(narrative);
+    assert_eq!(paths, ["Patient.text.div", "Patient"]);
 }
 
 #[test]
@@ -123,6 +167,7 @@ fn malformed() {
         ("second root", format!("{}{}", patient(""), patient("")).into(), "something follows"),
         ("text after the root", format!("{}x", patient("")).into(), "text outside"),
     ];
+    note(&format!("negatives, no XML of FHIR: {} cases, each to be refused", cases.len()));
     for (name, xml, text) in cases {
         let refusal = refusal(&xml);
         assert!(refusal.malformed && refusal.issues[0].diagnostics.contains(text), "{name}: {refusal:?}");

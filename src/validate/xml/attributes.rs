@@ -6,7 +6,7 @@ use quick_xml::XmlVersion;
 use quick_xml::events::BytesStart;
 
 use super::source::Source;
-use super::{Answer, SCHEMA_INSTANCE, invalid, malformed};
+use super::{Answer, SCHEMA_INSTANCE, malformed};
 use crate::validate::issue::quotable;
 use crate::validate::xhtml_text::is_xml;
 
@@ -15,6 +15,8 @@ pub(super) struct Attributes<'t> {
     pub(super) value: Option<Cow<'t, str>>,
     pub(super) id: Option<Cow<'t, str>>,
     pub(super) url: Option<Cow<'t, str>>,
+    /// The first that FHIR does not have.
+    pub(super) unknown: Option<String>,
 }
 
 impl<'t> Attributes<'t> {
@@ -37,7 +39,8 @@ impl<'t> Attributes<'t> {
                 "id" => &mut found.id,
                 "url" => &mut found.url,
                 name => {
-                    return invalid(source.at, format!("unknown attribute `{}`", quotable(name.as_bytes())));
+                    found.unknown.get_or_insert_with(|| quotable(name.as_bytes()));
+                    continue;
                 }
             };
             // Line breaks and tabs become spaces unless they are written as references: XML's rule, which every

@@ -7,8 +7,8 @@ use quick_xml::events::BytesStart;
 use super::attributes::Attributes;
 use super::run::Run;
 use super::source::{Node, Source};
-use super::{Answer, FHIR, XHTML, invalid, malformed, narrative, output, too_deep};
-use crate::validate::issue::quotable;
+use super::{Answer, FHIR, Noted, Severity, Wrong, XHTML, invalid, malformed, narrative, output, too_deep};
+use crate::validate::issue::{ISSUE_LIMIT, quotable};
 use crate::validate::primitive::Primitive;
 use crate::validate::table::{Field, Kind, Table, Type};
 
@@ -16,6 +16,7 @@ pub(super) struct Converter<'a> {
     source: Source<'a>,
     table: &'static Table,
     pub(super) out: Vec<u8>,
+    pub(super) noted: Vec<Noted>,
     /// Where the conversion is; when it fails, where it failed.
     path: Vec<Step>,
     depth: u32,
@@ -33,13 +34,14 @@ impl<'a> Converter<'a> {
             source: Source::new(text),
             table: Table::r4(),
             out: Vec::with_capacity(text.len()),
+            noted: Vec::new(),
             path: Vec::new(),
             depth: 0,
             max_depth,
         }
     }
 
-    pub(super) fn path(&self) -> Option<String> {
+    fn path(&self) -> Option<String> {
         let mut path = String::new();
         for step in &self.path {
             let dot = if path.is_empty() { "" } else { "." };
@@ -50,6 +52,43 @@ impl<'a> Converter<'a> {
             written.expect("a String takes every character");
         }
         (!path.is_empty()).then_some(path)
+    }
+
+    #[cold]
+    pub(super) fn note(&mut self, wrong: Box<Wrong>) {
+        let path = self.path();
+        self.noted.push(Noted(wrong, path));
+    }
+
+    /// What can be lived with is noted, and there is no `T`; the last that is reported ends the conversion.
+    #[inline]
+    fn tolerate<T>(&mut self, answer: Answer<T>) -> Answer<Option<T>> {
+        match answer {
+            Ok(value) => Ok(Some(value)),
+            Err(wrong) if wrong.kind == Severity::Recoverable && self.noted.len() + 1 < ISSUE_LIMIT => {
+                self.note(wrong);
+                Ok(None)
+            }
+            Err(wrong) => Err(wrong),
+        }
+    }
+
+    fn skip(&mut self) -> Answer<()> {
+        self.source.skip(2 * self.max_depth)
+    }
+
+    /// Notes unless `fine`.
+    #[inline]
+    fn expect(&mut self, fine: bool, at: usize, text: impl FnOnce() -> String) -> Answer<()> {
+        if fine { Ok(()) } else { self.tolerate::<()>(invalid(at, text())).map(drop) }
+    }
+
+    fn attributes<'t>(&mut self, tag: &'t BytesStart<'_>) -> Answer<Attributes<'t>> {
+        let found = Attributes::of(&self.source, tag)?;
+        if let Some(name) = &found.unknown {
+            self.expect(false, self.source.at, || format!("unknown attribute `{name}`"))?;
+        }
+        Ok(found)
     }
 
     /// The root, and nothing after it.
@@ -66,18 +105,19 @@ impl<'a> Converter<'a> {
 
     fn resource(&mut self, tag: &BytesStart<'_>) -> Answer<()> {
         let at = self.source.at;
-        self.expect_namespace(tag, FHIR)?;
-        let Some(id) = self.table.resource(tag.local_name().as_ref().as_bytes()) else {
-            return invalid(at, "the element names no resource type of R4");
-        };
+        let known = self.expect_namespace(tag, FHIR).and_then(|()| {
+            match self.table.resource(tag.local_name().as_ref().as_bytes()) {
+                Some(id) => Ok(id),
+                None => invalid(at, "the element names no resource type of R4"),
+            }
+        });
+        let Some(id) = self.tolerate(known)? else { return self.skip() };
         let kind = self.table.get(id);
         if self.path.is_empty() {
             self.path.push(Step { name: kind.name, item: None });
         }
-        let attributes = Attributes::of(&self.source, tag)?;
-        if !attributes.none() {
-            return invalid(at, "a resource has no attributes: its id is an element");
-        }
+        let none = self.attributes(tag)?.none();
+        self.expect(none, at, || "a resource has no attributes: its id is an element".into())?;
         self.out.push(b'{');
         output::key(&mut self.out, "", "resourceType");
         output::string(&mut self.out, kind.name);
@@ -112,12 +152,17 @@ impl<'a> Converter<'a> {
                 Node::End => break,
                 Node::Eof => return malformed(self.source.at, "the document ends early"),
             };
-            let (position, field) = self.field(kind, &tag)?;
+            let found = self.field(kind, &tag);
+            let Some((position, field)) = self.tolerate(found)? else {
+                self.skip()?;
+                continue;
+            };
             self.path.push(Step { name: field.choice.unwrap_or(field.name), item: None });
             match &mut run {
                 Some(open) if open.position == position => open.count += 1,
                 _ => {
-                    self.in_order(kind, run.as_ref(), position)?;
+                    let in_order = self.in_order(kind, run.as_ref(), position);
+                    self.tolerate(in_order)?;
                     if let Some(open) = run.replace(Run::new(position)) {
                         open.close(kind, &mut self.out);
                     }
@@ -166,8 +211,8 @@ impl<'a> Converter<'a> {
     fn child(&mut self, field: &'static Field, run: &mut Run, tag: &BytesStart<'_>) -> Answer<()> {
         if field.many {
             self.path.last_mut().expect("the child's step is there").item = Some(run.count - 1);
-        } else if run.count > 1 {
-            return invalid(self.source.at, format!("element `{}` comes twice", field.name));
+        } else {
+            self.expect(run.count == 1, self.source.at, || format!("element `{}` comes twice", field.name))?;
         }
         if let Kind::Primitive(primitive) = field.kind {
             return self.primitive(field, primitive, run, tag);
@@ -186,12 +231,11 @@ impl<'a> Converter<'a> {
 
     fn complex(&mut self, kind: &'static Type, tag: &BytesStart<'_>) -> Answer<()> {
         let at = self.source.at;
-        let attributes = Attributes::of(&self.source, tag)?;
+        let attributes = self.attributes(tag)?;
         let stray_url = attributes.url.is_some() && !kind.has_attribute("url");
-        if attributes.value.is_some() || stray_url {
-            return invalid(at, format!("an attribute that {} does not have", kind.name));
-        }
-        let start = self.out.len();
+        let fitting = attributes.value.is_none() && !stray_url;
+        self.expect(fitting, at, || format!("an attribute that {} does not have", kind.name))?;
+        let (start, noted) = (self.out.len(), self.noted.len());
         self.out.push(b'{');
         for (name, value) in [("id", &attributes.id), ("url", &attributes.url)] {
             if let Some(value) = value {
@@ -200,9 +244,9 @@ impl<'a> Converter<'a> {
             }
         }
         self.deeper(|converter| converter.members(kind))?;
-        if self.out.len() == start + 1 {
-            return invalid(at, "an empty element");
-        }
+        // What was skipped inside is an issue of its own.
+        let empty = self.out.len() == start + 1 && self.noted.len() == noted;
+        self.expect(!empty, at, || "an empty element".into())?;
         self.out.push(b'}');
         Ok(())
     }
@@ -210,20 +254,23 @@ impl<'a> Converter<'a> {
     /// `contained` and the like hold exactly one resource and nothing else.
     fn holder(&mut self, tag: &BytesStart<'_>) -> Answer<()> {
         let at = self.source.at;
-        let attributes = Attributes::of(&self.source, tag)?;
-        if !attributes.none() {
-            return invalid(at, "an attribute on an element that only holds a resource");
+        let none = self.attributes(tag)?.none();
+        self.expect(none, at, || "an attribute on an element that only holds a resource".into())?;
+        let mut resources = 0;
+        loop {
+            match self.source.node()? {
+                Node::Start(resource) if resources == 0 => self.resource(&resource)?,
+                Node::Start(_) => {
+                    let said = resources > 1;
+                    self.expect(said, self.source.at, || "more than one resource in one element".into())?;
+                    self.skip()?;
+                }
+                Node::End => break,
+                Node::Eof => return malformed(self.source.at, "the document ends early"),
+            }
+            resources += 1;
         }
-        match self.source.node()? {
-            Node::Start(resource) => self.resource(&resource)?,
-            Node::End => return invalid(at, "an empty element, where a resource belongs"),
-            Node::Eof => return malformed(self.source.at, "the document ends early"),
-        }
-        match self.source.node()? {
-            Node::End => Ok(()),
-            Node::Start(_) => invalid(self.source.at, "more than one resource in one element"),
-            Node::Eof => malformed(self.source.at, "the document ends early"),
-        }
+        self.expect(resources > 0, at, || "an empty element, where a resource belongs".into())
     }
 
     fn primitive(
@@ -234,20 +281,20 @@ impl<'a> Converter<'a> {
         tag: &BytesStart<'_>,
     ) -> Answer<()> {
         if primitive == Primitive::Xhtml {
-            let div = narrative::read(&mut self.source, tag)?;
-            output::key(&mut self.out, "", field.name);
-            output::string(&mut self.out, &div);
+            let div = narrative::read(&mut self.source, tag);
+            if let Some(div) = self.tolerate(div)? {
+                output::key(&mut self.out, "", field.name);
+                output::string(&mut self.out, &div);
+            }
             return Ok(());
         }
         let at = self.source.at;
-        let attributes = Attributes::of(&self.source, tag)?;
-        if attributes.url.is_some() {
-            return invalid(at, "an attribute that a primitive does not have");
-        }
+        let attributes = self.attributes(tag)?;
+        self.expect(attributes.url.is_none(), at, || "an attribute that a primitive does not have".into())?;
+        let noted = self.noted.len();
         let sibling = self.sibling(attributes.id.as_deref())?;
-        if attributes.value.is_none() && sibling.is_none() {
-            return invalid(at, "an empty element");
-        }
+        let empty = attributes.value.is_none() && sibling.is_none() && self.noted.len() == noted;
+        self.expect(!empty, at, || "an empty element".into())?;
         run.add(primitive, attributes.value.as_deref(), sibling.as_deref());
         Ok(())
     }

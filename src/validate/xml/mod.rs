@@ -11,7 +11,7 @@ mod output;
 mod run;
 mod source;
 
-use super::issue::{Issue, Refusal};
+use super::issue::{ISSUE_LIMIT, Issue, Refusal};
 use super::place;
 use element::Converter;
 
@@ -19,37 +19,50 @@ pub(super) const FHIR: &str = "http://hl7.org/fhir";
 pub(super) const XHTML: &str = "http://www.w3.org/1999/xhtml";
 pub(super) const SCHEMA_INSTANCE: &str = "http://www.w3.org/2001/XMLSchema-instance";
 
-/// What ends the conversion: the first thing that is wrong.
+/// Something that is wrong. Where it leaves clear what comes next (`recoverable`) it is noted and the reader goes on,
+/// although its JSON is worth nothing from then on; else it ends the conversion.
 #[derive(Debug)]
 struct Wrong {
     at: usize,
     code: &'static str,
     text: String,
-    /// No XML, or none that FHIR allows, as opposed to XML that is no valid resource.
-    malformed: bool,
+    kind: Severity,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Severity {
+    /// No XML, or none that FHIR allows.
+    Malformed,
+    /// XML, but beyond a bound.
+    Final,
+    /// XML that is no valid resource.
+    Recoverable,
 }
 
 type Answer<T> = Result<T, Box<Wrong>>;
 
+/// What is wrong, and the path of where.
+struct Noted(Box<Wrong>, Option<String>);
+
 #[cold]
 fn malformed<T>(at: usize, text: impl Into<String>) -> Answer<T> {
-    Err(Box::new(Wrong { at, code: "structure", text: text.into(), malformed: true }))
+    Err(Box::new(Wrong { at, code: "structure", text: text.into(), kind: Severity::Malformed }))
 }
 
 #[cold]
 fn invalid<T>(at: usize, text: impl Into<String>) -> Answer<T> {
-    Err(Box::new(Wrong { at, code: "structure", text: text.into(), malformed: false }))
+    Err(Box::new(Wrong { at, code: "structure", text: text.into(), kind: Severity::Recoverable }))
 }
 
 #[cold]
 fn too_deep<T>(at: usize) -> Answer<T> {
     let text = "nested more deeply than this server allows".to_owned();
-    Err(Box::new(Wrong { at, code: "too-costly", text, malformed: false }))
+    Err(Box::new(Wrong { at, code: "too-costly", text, kind: Severity::Final }))
 }
 
 /// The refusal of bytes that are no text of XML.
 pub(super) fn not_xml(bytes: &[u8], at: usize, text: &str) -> Refusal {
-    let (line, column) = place::line_and_column(bytes, at);
+    let (line, column) = place::lines_and_columns(bytes, [at].into_iter())[0];
     let issue = Issue {
         code: "structure",
         diagnostics: text.to_owned(),
@@ -63,18 +76,28 @@ pub(super) fn not_xml(bytes: &[u8], at: usize, text: &str) -> Refusal {
 /// The JSON of the one resource in `text`.
 pub(super) fn to_json(text: &str, max_depth: u32) -> Result<Vec<u8>, Refusal> {
     let mut converter = Converter::new(text, max_depth);
-    match converter.document() {
-        Ok(()) => Ok(converter.out),
-        Err(wrong) => {
-            let (line, column) = place::line_and_column(text.as_bytes(), wrong.at);
-            let issue = Issue {
-                code: wrong.code,
-                diagnostics: wrong.text,
-                expression: converter.path(),
-                line: Some(line),
-                column: Some(column),
-            };
-            Err(Refusal { malformed: wrong.malformed, issues: vec![issue] })
-        }
+    if let Err(wrong) = converter.document() {
+        converter.note(wrong);
     }
+    if converter.noted.is_empty() { Ok(converter.out) } else { Err(refusal(text, converter.noted)) }
+}
+
+#[cold]
+fn refusal(text: &str, mut noted: Vec<Noted>) -> Refusal {
+    noted.sort_by_key(|Noted(wrong, _)| wrong.at);
+    let malformed = noted.iter().any(|Noted(wrong, _)| wrong.kind == Severity::Malformed);
+    let places = place::lines_and_columns(text.as_bytes(), noted.iter().map(|Noted(wrong, _)| wrong.at));
+    let issues = noted
+        .into_iter()
+        .zip(places)
+        .map(|(Noted(wrong, expression), (line, column))| Issue {
+            code: wrong.code,
+            diagnostics: wrong.text,
+            expression,
+            line: Some(line),
+            column: Some(column),
+        })
+        .take(ISSUE_LIMIT)
+        .collect();
+    Refusal { malformed, issues }
 }

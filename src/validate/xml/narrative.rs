@@ -11,10 +11,10 @@ use crate::validate::xhtml_text::reference;
 /// As deep as the check of narrative follows.
 const DEEPEST: usize = 256;
 
-/// The `div` whose start tag was just read, to its end.
+/// The `div` whose start tag was just read, to its end; what is wrong with its namespaces is told then.
 pub(super) fn read(source: &mut Source<'_>, div: &BytesStart<'_>) -> Answer<String> {
     let mut narrative = String::new();
-    start(&mut narrative, source, div)?;
+    let mut wrong = start(&mut narrative, source, div).err();
     let mut depth = 1;
     while depth > 0 {
         match source.event()? {
@@ -22,7 +22,8 @@ pub(super) fn read(source: &mut Source<'_>, div: &BytesStart<'_>) -> Answer<Stri
                 if depth == DEEPEST {
                     return too_deep(source.at);
                 }
-                start(&mut narrative, source, &tag)?;
+                let started = start(&mut narrative, source, &tag);
+                wrong = wrong.or(started.err());
                 depth += 1;
             }
             Event::End(tag) => {
@@ -45,7 +46,7 @@ pub(super) fn read(source: &mut Source<'_>, div: &BytesStart<'_>) -> Answer<Stri
             _ => narrative.push_str(&source.text[source.at..source.end()]),
         }
     }
-    Ok(narrative)
+    wrong.map_or(Ok(narrative), Err)
 }
 
 fn start(narrative: &mut String, source: &Source<'_>, tag: &BytesStart<'_>) -> Answer<()> {

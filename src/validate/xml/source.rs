@@ -5,7 +5,7 @@ use quick_xml::errors::{Error, IllFormedError};
 use quick_xml::events::{BytesDecl, BytesStart, Event};
 use quick_xml::name::{Namespace, QName, ResolveResult};
 
-use super::{Answer, malformed};
+use super::{Answer, malformed, too_deep};
 
 /// What a resource consists of: between its tags there is only white space.
 pub(super) enum Node<'a> {
@@ -66,6 +66,21 @@ impl<'a> Source<'a> {
                 _ => {}
             }
         }
+    }
+
+    /// To the end of the element that was just opened, whatever it holds, as long as that is XML of FHIR's kind.
+    pub(super) fn skip(&mut self, depth: u32) -> Answer<()> {
+        let mut open = 1;
+        while open > 0 {
+            match self.event()? {
+                Event::Start(_) if open == depth => return too_deep(self.at),
+                Event::Start(_) => open += 1,
+                Event::End(_) => open -= 1,
+                Event::Eof => return malformed(self.at, "the document ends early"),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn namespace_of(&self, name: QName<'_>) -> Option<&str> {
