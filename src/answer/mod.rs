@@ -97,7 +97,7 @@ pub(crate) fn row(verdict: &Verdict) -> Row {
         Verdict::Throttled { retry_after } => again(
             StatusCode::TOO_MANY_REQUESTS,
             "throttled",
-            "HealthLake throttles; send it again later",
+            "HealthLake throttles, or too many deliveries of this resource are waiting; send it again later",
             retry_after.unwrap_or(THROTTLED_PAUSE),
         ),
         Verdict::CredentialsRefused => again(

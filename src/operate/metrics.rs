@@ -115,7 +115,7 @@ impl Metrics {
         registry.register("rejected", "Requests that did not become a delivery", self.rejected.clone());
         registry.register_with_unit(
             "delivery_stage",
-            "Time spent by stage: validate, wait (for the same resource), healthlake",
+            "Time spent by stage: validate, wait (for the same resource), store (the order), cdr (asked), healthlake",
             Unit::Seconds,
             self.stages.clone(),
         );

@@ -37,14 +37,24 @@ pub fn upsert(record: &Record, version: &Version, now: Millis, horizon: Millis) 
     if matches!(order, Some(Ordering::Less | Ordering::Equal)) {
         return Rule::Superseded;
     }
-    // Written at the CDR after the DELETE had already come: a re-creation.
-    if instant_millis(version).is_some_and(|updated| updated > tombstone.at + CLOCK_SKEW) {
+    // Written at the CDR after the DELETE had already come: a re-creation. Where the number fits too (the next but
+    // one, the deletion having taken the one between), the clocks need not be trusted as far.
+    let margin = if is_next_but_one(record, version) { 0 } else { CLOCK_SKEW };
+    if instant_millis(version).is_some_and(|updated| updated > tombstone.at + margin) {
         return Rule::Send;
     }
     // A re-creation, or an update from before the delete that was overtaken by it. Safe against resurrection
     // first, as long as the sender may still be repeating such an update.
     let late = now <= tombstone.at + horizon;
     Rule::InDoubt { without_cdr: if late { Fallback::Supersede } else { Fallback::Send } }
+}
+
+/// Every version up to the deleted one has come, and this is the second behind it.
+fn is_next_but_one(record: &Record, version: &Version) -> bool {
+    let deleted = record.forwarded.as_ref().and_then(whole_number);
+    deleted.is_some_and(|deleted| {
+        record.seen.had_all_up_to(deleted) && whole_number(version) == deleted.checked_add(2)
+    })
 }
 
 /// A DELETE: it carries no version. Where every version up to the newest has come, none of them can have been a
@@ -117,6 +127,15 @@ mod tests {
         let record = record(&[1], Some(NOW - 100_000));
         assert_eq!(up(&record, &at(3, NOW)), Rule::Send);
         assert_eq!(up(&record, &at(3, NOW - 100_000 + CLOCK_SKEW)), DOUBT_SUPERSEDE, "the clocks may differ");
+    }
+
+    #[test]
+    fn rule_3_a_re_creation_whose_number_fits_is_sent_soon() {
+        let mut record = record(&[1], Some(NOW - 1000));
+        record.seen.add(3);
+        assert_eq!(up(&record, &at(3, NOW - 500)), Rule::Send);
+        assert_eq!(up(&record, &at(3, NOW - 1500)), DOUBT_SUPERSEDE, "written before the DELETE came");
+        assert_eq!(up(&record, &at(4, NOW - 500)), DOUBT_SUPERSEDE, "another number");
     }
 
     #[test]

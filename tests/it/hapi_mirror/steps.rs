@@ -49,8 +49,9 @@ pub async fn a_search_criteria_s_bundle_is_taken(hapi: &Hapi) {
     hapi.delete("Device", "d-1").await;
     let empty = tap.wait(2).await.remove(1);
     assert_eq!((empty.method(), empty.request.body()), ("POST", br#"{"resourceType":"Bundle"}"#.as_slice()));
-    let line = app.delivery_lines(3).await.remove(2);
-    assert_eq!((empty.status, &line["reason"]), (400, &json!("BadBundle")), "{line}");
+    // Refusing it would hold the Subscription up for a minute and bring nothing.
+    assert_eq!(empty.status, 200);
+    assert!(app.log().contains("payload-search-criteria does not tell of deletes"), "{}", app.log());
     hapi.delete("Subscription", "search").await;
 }
 
