@@ -166,10 +166,11 @@ impl<'a> Drive<'a> {
                 }
                 Meaning::Gone => return Event::Gone,
                 Meaning::Conflict if if_match.is_some() && said.status == 412 => Event::Precondition,
-                // It is not there any more, so it has not the version that was asked for.
+                // It is not there any more, so it has not the version that was asked for; if it is HealthLake that
+                // says so.
                 Meaning::Unexpected
                     if if_match.is_some()
-                        && said.exception.is_none()
+                        && !said.issue_codes.is_empty()
                         && matches!(said.status.as_u16(), 404 | 410) =>
                 {
                     Event::Precondition

@@ -162,7 +162,7 @@ impl HealthLake {
         let result = self.get(self.endpoint.resource(key), deadline).await.map(|exchange| exchange.said);
         let at_healthlake = result.as_ref().ok().and_then(|said| match said.status.as_u16() {
             200 => said.etag.as_deref().and_then(Etag::parse).map(Some),
-            404 | 410 if said.exception.is_none() => Some(None),
+            404 | 410 if !said.issue_codes.is_empty() => Some(None),
             _ => None,
         });
         (Attempted { result, attempts: 1, earlier_unknown: false }, at_healthlake)

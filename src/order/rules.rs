@@ -25,8 +25,9 @@ pub enum Fallback {
     Supersede,
 }
 
-/// A CDR's clock and ours may differ this much before a `meta.lastUpdated` proves nothing (milliseconds).
-pub const CLOCK_SKEW: Millis = 30_000;
+/// A CDR's clock may be ahead of ours by this much, and by the time that its DELETE was on its way, before a
+/// `meta.lastUpdated` proves too much (milliseconds).
+pub const CLOCK_SKEW: Millis = 50;
 
 /// An upsert of `version`. `horizon`: after so long a sender has stopped repeating old deliveries.
 pub fn upsert(record: &Record, version: &Version, now: Millis, horizon: Millis) -> Rule {
@@ -42,6 +43,10 @@ pub fn upsert(record: &Record, version: &Version, now: Millis, horizon: Millis) 
     let margin = if is_next_but_one(record, version) { 0 } else { CLOCK_SKEW };
     if instant_millis(version).is_some_and(|updated| updated > tombstone.at + margin) {
         return Rule::Send;
+    }
+    // A raw Binary says nothing of its version: arrival order is all there is.
+    if *version == Version::default() {
+        return Rule::InDoubt { without_cdr: Fallback::Send };
     }
     // A re-creation, or an update from before the delete that was overtaken by it. Safe against resurrection
     // first, as long as the sender may still be repeating such an update.
@@ -119,23 +124,24 @@ mod tests {
         // 3 may be the update before the delete, 4 the re-creation after it: the numbers alone don't tell.
         assert_eq!(up(&record, &v(3)), DOUBT_SUPERSEDE);
         assert_eq!(up(&record, &v(4)), DOUBT_SUPERSEDE);
-        assert_eq!(up(&record, &Version::default()), DOUBT_SUPERSEDE);
+        assert_eq!(up(&record, &Version::default()), DOUBT_SEND, "arrival order");
     }
 
     #[test]
     fn rule_3_a_re_creation_written_after_the_delete_came_is_sent() {
         let record = record(&[1], Some(NOW - 100_000));
-        assert_eq!(up(&record, &at(3, NOW)), Rule::Send);
-        assert_eq!(up(&record, &at(3, NOW - 100_000 + CLOCK_SKEW)), DOUBT_SUPERSEDE, "the clocks may differ");
+        assert_eq!(up(&record, &at(5, NOW)), Rule::Send);
+        assert_eq!(up(&record, &at(5, NOW - 100_000 + CLOCK_SKEW)), DOUBT_SUPERSEDE, "the clocks may differ");
     }
 
     #[test]
     fn rule_3_a_re_creation_whose_number_fits_is_sent_soon() {
         let mut record = record(&[1], Some(NOW - 1000));
         record.seen.add(3);
-        assert_eq!(up(&record, &at(3, NOW - 500)), Rule::Send);
+        assert_eq!(up(&record, &at(3, NOW - 980)), Rule::Send);
         assert_eq!(up(&record, &at(3, NOW - 1500)), DOUBT_SUPERSEDE, "written before the DELETE came");
-        assert_eq!(up(&record, &at(4, NOW - 500)), DOUBT_SUPERSEDE, "another number");
+        assert_eq!(up(&record, &at(4, NOW - 980)), DOUBT_SUPERSEDE, "another number");
+        assert_eq!(up(&record, &at(4, NOW - 900)), Rule::Send);
     }
 
     #[test]

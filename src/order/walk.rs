@@ -126,6 +126,8 @@ pub struct Walk {
     want: Want,
     protocol: Protocol,
     deadline: Millis,
+    /// What a DELETE tells of had happened by then, since it had come.
+    began: Millis,
     record: Record,
     /// As it was claimed: where nothing was learned, nothing has to be written.
     claimed: Record,
@@ -160,6 +162,7 @@ impl Walk {
             Want::Current => Write::Current,
         };
         Self {
+            began: 0,
             claimed: Record::default(),
             claimed_for,
             want,
@@ -183,7 +186,10 @@ impl Walk {
             return if self.remembers { Action::Release } else { Action::Done(self.end) };
         }
         match event {
-            Event::Begin => self.claim(),
+            Event::Begin => {
+                self.began = now;
+                self.claim()
+            }
             Event::Held { until } => self.held(until, now),
             Event::Woke => self.claim(),
             Event::Claimed(record) => self.claimed(record, now),
@@ -339,7 +345,9 @@ impl Walk {
                 record.etag = etag;
             }
             Write::Delete | Write::Current => {
-                record.deleted = Some(Tombstone { at: now });
+                // The CDR told of it later than the delivery came.
+                let at = if sending.current { now } else { self.began };
+                record.deleted = Some(Tombstone { at });
                 record.etag = None;
             }
         }
@@ -360,8 +368,8 @@ impl Walk {
         let pending = std::mem::take(&mut self.record.pending);
         let (may_land, told): (Vec<_>, Vec<_>) = pending.into_iter().partition(|p| p.if_match.is_none());
         self.record.pending = may_land;
-        if etag.is_none() && self.record.etag.is_some() {
-            // It was there: a DELETE has landed.
+        if etag.is_none() && told.iter().any(|pending| !matches!(pending.write, Write::Upsert(_))) {
+            // One of ours has landed. (What somebody else deleted there is written again.)
             self.record.deleted = Some(Tombstone { at: now });
         }
         if etag.is_some() && !told.is_empty() {

@@ -106,7 +106,8 @@ async fn no_mark_is_logged_on_any_path() {
     for fault in [r#"{"cut":"before"}"#, r#"{"cut":"after"}"#, r#"{"delayMs":5000}"#] {
         app.sandbox.clear_faults();
         app.fault(fault);
-        assert!(deliver(fhir(Method::PUT, "/Patient/a", marked("a"))).await.status >= 400);
+        let answer = deliver(fhir(Method::PUT, "/Patient/a", marked("a"))).await;
+        assert!(answer.status >= 400, "{fault}: {answer:?} {:?}", app.delivery_lines(1).await.pop());
     }
     app.sandbox.clear_faults();
     let stranger = app.http.put(format!("{}/Patient/a", app.endpoint())).bearer_auth(MARK).body(marked("a"));

@@ -32,6 +32,7 @@ async fn help_is_grouped_by_concern() {
         "HealthLake",
         "AWS credentials",
         "Deliveries",
+        "Order",
         "The CDR's own API",
         "Ending",
         "Logs",
