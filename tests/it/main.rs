@@ -17,6 +17,7 @@ mod fuzz_seeds;
 mod hapi_mirror;
 mod lifecycle;
 mod load;
+mod order;
 mod privacy;
 mod support;
 mod validate_cli;

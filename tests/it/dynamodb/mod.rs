@@ -1,6 +1,6 @@
 //! The order store in DynamoDB, before moto and dynalite: what one gets wrong the other gets right.
 
-mod bench;
+pub mod bench;
 mod concurrency;
 mod deploy;
 mod failures;

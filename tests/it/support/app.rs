@@ -97,6 +97,13 @@ impl Builder {
         self.start_at(sandbox, address, &endpoint).await
     }
 
+    /// Another replica before the same HealthLake.
+    pub async fn start_beside(self, first: &TestApp) -> TestApp {
+        let (sandbox, address) = (first.sandbox.clone(), first.sandbox_address);
+        let endpoint = sandbox.endpoint(address);
+        self.start_at(sandbox, address, &endpoint).await
+    }
+
     /// With HealthLake somewhere else than at the sandbox; STS is still there.
     pub async fn start_before(self, healthlake: &str) -> TestApp {
         let (sandbox, address) = self.start_sandbox().await;
@@ -300,6 +307,11 @@ impl TestApp {
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().unwrap().to_string();
         assert!(std::process::Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+
+    /// As a crash does: nothing is said good-bye to.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.unwrap();
     }
 
     pub async fn ended(&mut self) -> ExitStatus {
