@@ -15,6 +15,7 @@ pub mod queue;
 mod recent;
 pub mod record;
 pub mod rules;
+mod steps;
 pub mod store;
 #[cfg(test)]
 pub(crate) mod store_tests;
