@@ -78,6 +78,7 @@ pub fn delivered(received: &Received, report: &Report) {
                 verdict = report.verdict.name(),
                 healthlake_status = said.map(|said| said.status.as_u16()),
                 healthlake_request_id = said.and_then(|said| said.request_id.as_deref()),
+                issue_codes = issue_codes(&report.verdict),
                 exception = said.and_then(|said| said.exception.as_deref()),
                 could_not = report.could_not.as_ref().map(tracing::field::display),
                 attempts = report.attempts,
@@ -102,6 +103,17 @@ pub fn delivered(received: &Received, report: &Report) {
         Verdict::Internal => line!(error),
         _ => line!(warn),
     }
+}
+
+/// Why it was refused, as far as a log may tell: FHIR's IssueTypes, each once.
+fn issue_codes(verdict: &Verdict) -> Option<String> {
+    let (Verdict::Invalid { issues, .. } | Verdict::RefusedByHealthLake(issues)) = verdict else {
+        return None;
+    };
+    let known = |code: &str| code.len() <= 20 && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+    let mut codes: Vec<&str> = issues.iter().map(|issue| issue.code.as_str()).filter(|c| known(c)).collect();
+    codes.dedup();
+    Some(codes.join(","))
 }
 
 /// The line of a request that did not become a delivery.

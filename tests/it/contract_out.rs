@@ -65,6 +65,7 @@ async fn row_own_validation_is_422_with_expression() {
     let answer = app.put("/Patient/p1", wrong).await;
     assert_eq!((answer.status, answer.verdict().as_str()), (422, "invalid"));
     assert_eq!(answer.json()["issue"][0]["expression"][0], "Patient.name[1].given[0]");
+    assert_eq!(app.delivery_lines(1).await[0]["issue_codes"], "value");
     assert_eq!(app.forwarded(), 0);
 }
 
