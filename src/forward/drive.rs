@@ -121,9 +121,18 @@ impl<'a> Drive<'a> {
                 self.report.order.contended = true;
                 Event::Held { until }
             }
-            Ok(Err(error)) => self.store_failed(&error.0),
-            Err(_) => self.store_failed("no answer before the deadline"),
+            Ok(Err(error)) => self.claim_failed(&error.0),
+            Err(_) => self.claim_failed("no answer before the deadline"),
         }
+    }
+
+    /// It may have been made all the same: given back, it does not hold the next delivery up until it ends.
+    fn claim_failed(&mut self, error: &str) -> Event {
+        let (store, key, owner) = (self.forward.store.clone(), self.key.clone(), self.owner);
+        tokio::spawn(async move {
+            let _ = store.release(&key, owner).await;
+        });
+        self.store_failed(error)
     }
 
     fn store_failed(&mut self, error: &str) -> Event {
