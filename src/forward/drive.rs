@@ -167,6 +167,7 @@ impl<'a> Drive<'a> {
 
     /// What HealthLake's answer, or its absence, says of the write itself.
     fn written(&mut self, attempted: &Attempted, if_match: Option<Etag>) -> Event {
+        let precondition = Event::Precondition { earlier: attempted.earlier_unknown };
         let event = match &attempted.result {
             Ok(said) => match &said.meaning {
                 Meaning::Done(_) => {
@@ -174,7 +175,7 @@ impl<'a> Drive<'a> {
                     return Event::Took { etag, earlier: attempted.earlier_unknown };
                 }
                 Meaning::Gone => return Event::Gone,
-                Meaning::Conflict if if_match.is_some() && said.status == 412 => Event::Precondition,
+                Meaning::Conflict if if_match.is_some() && said.status == 412 => precondition,
                 // It is not there any more, so it has not the version that was asked for; if it is HealthLake that
                 // says so.
                 Meaning::Unexpected
@@ -182,7 +183,7 @@ impl<'a> Drive<'a> {
                         && !said.issue_codes.is_empty()
                         && matches!(said.status.as_u16(), 404 | 410) =>
                 {
-                    Event::Precondition
+                    precondition
                 }
                 Meaning::Failed => Event::Unknown,
                 Meaning::Unexpected if said.status.is_success() => Event::Unknown,
@@ -191,7 +192,7 @@ impl<'a> Drive<'a> {
             Err(CouldNot::Cut | CouldNot::Deadline) if attempted.attempts > 0 => Event::Unknown,
             Err(_) => Event::NotSent,
         };
-        self.report.order.precondition |= event == Event::Precondition;
+        self.report.order.precondition |= matches!(event, Event::Precondition { .. });
         match event {
             // The first attempt was cut: whatever the second was told, the first may have landed.
             Event::Refused | Event::NotSent if attempted.earlier_unknown => Event::Unknown,

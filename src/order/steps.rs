@@ -75,8 +75,11 @@ pub enum Event {
     },
     /// DELETE of what HealthLake does not have.
     Gone,
-    /// HealthLake has another version than `if_match`.
-    Precondition,
+    /// HealthLake has another version than `if_match`. `earlier`: a first attempt of the write was cut, and may
+    /// be what is in the way.
+    Precondition {
+        earlier: bool,
+    },
     /// HealthLake answered and did not act.
     Refused,
     /// It may have landed, or may land yet.

@@ -33,6 +33,8 @@ pub struct Walk {
     end: End,
     preconditions: u8,
     rereads: bool,
+    /// An attempt of this walk's own that may have landed.
+    cut: Option<Pending>,
     /// False where the store failed and the delivery is forwarded all the same.
     remembers: bool,
     /// The rule was in doubt and there was no CDR to ask.
@@ -68,6 +70,7 @@ impl Walk {
             end: End::Answered,
             preconditions: 0,
             rereads: false,
+            cut: None,
             remembers: true,
             in_doubt: false,
             asked_cdr: false,
@@ -94,14 +97,17 @@ impl Walk {
             Event::CdrFailed => self.leave(End::CdrFailed),
             Event::Took { etag, earlier } => self.took(etag, earlier, now),
             Event::Gone => self.took(None, false, now),
-            Event::Precondition if self.preconditions < PRECONDITIONS => {
+            Event::Precondition { earlier } if self.preconditions < PRECONDITIONS => {
+                if earlier && let Some(Sending { write, if_match, .. }) = self.sending.clone() {
+                    self.cut = Some(Pending { write, if_match, until: now + self.protocol.settle });
+                }
                 // Under a claim that is known to hold: else it may be another replica's write that is in the way,
                 // and the record that tells of it has to be read first.
                 self.preconditions += 1;
                 self.rereads = true;
                 self.claim()
             }
-            Event::Precondition | Event::Refused | Event::NotSent => self.leave(End::Answered),
+            Event::Precondition { .. } | Event::Refused | Event::NotSent => self.leave(End::Answered),
             Event::Unknown => self.unknown(now),
             Event::AtHealthLake(etag) => self.at_healthlake(etag, now),
             Event::HealthLakeFailed => self.leave(End::Answered),
@@ -124,6 +130,7 @@ impl Walk {
             whole_number(version).into_iter().for_each(|number| self.record.seen.add(number));
         }
         if std::mem::take(&mut self.rereads) {
+            self.cut.take().into_iter().for_each(|cut| remember(&mut self.record.pending, cut));
             return Action::ReadHealthLake;
         }
         self.decide(now)

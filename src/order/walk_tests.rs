@@ -79,7 +79,7 @@ fn rule_6_an_unknown_outcome_is_told_by_the_condition() {
     // It did land.
     let mut landed = older.clone();
     assert!(
-        matches!(landed.apply(Event::Precondition, NOW), Action::Claim { .. }),
+        matches!(landed.apply(Event::Precondition { earlier: false }, NOW), Action::Claim { .. }),
         "does the claim still hold?"
     );
     assert_eq!(landed.apply(Event::Claimed(record.clone()), NOW), Action::ReadHealthLake);
@@ -213,4 +213,23 @@ fn what_a_crashed_asker_left_behind_is_asked_again() {
     assert_eq!(put, Action::Put { if_match: None, current: true });
     let record = settled(walk.apply(Event::Took { etag: Some(Etag(1)), earlier: false }, NOW));
     assert!(record.pending.is_empty());
+}
+
+/// Found by the storm: the first attempt of v3 landed and was cut, the second met a 412, the third got lost. v2 must
+/// not follow.
+#[test]
+fn rule_6_a_cut_attempt_that_landed_counts_as_forwarded() {
+    let mut walk = walk(Want::Upsert(v(3)), false);
+    walk.apply(Event::Begin, NOW);
+    walk.apply(Event::Claimed(alive(&[1], Some(7))), NOW);
+    assert!(matches!(walk.apply(Event::Precondition { earlier: true }, NOW), Action::Claim { .. }));
+    assert_eq!(walk.apply(Event::Claimed(alive(&[1], Some(7))), NOW), Action::ReadHealthLake);
+    let put = walk.apply(Event::AtHealthLake(Some(Etag(8))), NOW);
+    assert_eq!(put, Action::Put { if_match: Some(Etag(8)), current: false });
+    let record = settled(walk.apply(Event::Unknown, NOW));
+    assert_eq!((record.forwarded.clone(), record.etag), (Some(v(3)), Some(Etag(8))));
+    let mut older = Walk::new(Want::Upsert(v(2)), protocol(false), DEADLINE);
+    older.apply(Event::Begin, NOW);
+    assert!(matches!(older.apply(Event::Claimed(record), NOW), Action::Settle(_)));
+    assert_eq!(older.apply(Event::Settled, NOW), Action::Done(End::Superseded));
 }

@@ -228,7 +228,7 @@ impl Mirror {
                         running.answered = true;
                         Event::Gone
                     }
-                    Landed::Precondition => Event::Precondition,
+                    Landed::Precondition => Event::Precondition { earlier: false },
                 }
             }
             Action::ReadHealthLake => Event::AtHealthLake(world.alive().then_some(Etag(world.etag))),
