@@ -17,24 +17,20 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use self::table::Table;
-use super::serve::{bind_sandbox, start_sandbox};
+use super::serve::{prepare, start_sandbox};
 use super::{FAILED, Sources, USAGE, fail, print};
 use crate::operate::telemetry;
-use crate::settings::{Plan, Settings, plan as build};
+use crate::settings::{Plan, Settings};
 
-pub(super) async fn run(mut settings: Settings, file: Option<&Path>, sources: &Sources) -> ExitCode {
+pub(super) async fn run(settings: Settings, file: Option<&Path>, sources: &Sources) -> ExitCode {
     // The table says what is wrong; log lines between its rows would not help. Asked for, they come.
     let filter = if settings.log.log == "info" { "error" } else { &settings.log.log };
     if let Err(error) = telemetry::start(filter, settings.log.log_format) {
         return fail(USAGE, &format!("--log: {error}"));
     }
-    let sandbox = match bind_sandbox(&mut settings).await {
-        Ok(sandbox) => sandbox,
-        Err(text) => return fail(FAILED, &text),
-    };
-    let plan = match build(settings) {
-        Ok(plan) => plan,
-        Err(error) => return fail(USAGE, &sources.locate(error).to_string()),
+    let (plan, sandbox) = match prepare(settings, sources).await {
+        Ok(prepared) => prepared,
+        Err(code) => return code,
     };
     let subscription = match file.map(read).transpose() {
         Ok(subscription) => subscription,

@@ -4,12 +4,13 @@ use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use crate::healthlake::Resolved;
 use crate::order::dynamodb::{Bounds, DynamoStore, client};
 use crate::order::file_store::{FileOptions, FileStore, OnDamage};
 use crate::order::memory_store::MemoryStore;
+use crate::order::record::millis;
 use crate::order::store::Store;
 use crate::settings::{self, OrderArgs, OrderStore, Plan};
 
@@ -57,8 +58,4 @@ fn file(order: &OrderArgs, directory: &Path) -> Result<Arc<dyn Store>, String> {
         tracing::error!(path = %path.display(), "the order file was damaged and is set aside: what was forwarded is not known");
     }
     Ok(Arc::new(store))
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

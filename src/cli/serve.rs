@@ -19,18 +19,14 @@ use crate::receive::{self, Admission, App};
 use crate::sandbox::Sandbox;
 use crate::settings::{Plan, Settings, plan as build};
 
-pub(super) async fn run(mut settings: Settings, sources: &Sources) -> ExitCode {
+pub(super) async fn run(settings: Settings, sources: &Sources) -> ExitCode {
     let log = match telemetry::start(&settings.log.log, settings.log.log_format) {
         Ok(log) => log,
         Err(error) => return fail(USAGE, &format!("--log: {error}")),
     };
-    let sandbox = match bind_sandbox(&mut settings).await {
-        Ok(sandbox) => sandbox,
-        Err(text) => return fail(FAILED, &text),
-    };
-    let plan = match build(settings) {
-        Ok(plan) => plan,
-        Err(error) => return fail(USAGE, &sources.locate(error).to_string()),
+    let (plan, sandbox) = match prepare(settings, sources).await {
+        Ok(prepared) => prepared,
+        Err(code) => return code,
     };
     match serve(plan, sandbox, log).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -38,8 +34,18 @@ pub(super) async fn run(mut settings: Settings, sources: &Sources) -> ExitCode {
     }
 }
 
+/// The settings made into a plan, with the sandbox's listener where there is one.
+pub(super) async fn prepare(
+    mut settings: Settings,
+    sources: &Sources,
+) -> Result<(Plan, Option<TcpListener>), ExitCode> {
+    let sandbox = bind_sandbox(&mut settings).await.map_err(|text| fail(FAILED, &text))?;
+    let plan = build(settings).map_err(|error| fail(USAGE, &sources.locate(error).to_string()))?;
+    Ok((plan, sandbox))
+}
+
 /// Its address is a part of the endpoint, so it comes first.
-pub(super) async fn bind_sandbox(settings: &mut Settings) -> Result<Option<TcpListener>, String> {
+async fn bind_sandbox(settings: &mut Settings) -> Result<Option<TcpListener>, String> {
     if !settings.sandbox {
         return Ok(None);
     }

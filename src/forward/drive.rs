@@ -9,7 +9,7 @@ use super::{Forward, Report};
 use crate::cdr::Current;
 use crate::delivery::{Addressed, Key};
 use crate::healthlake::{Attempted, CouldNot, Meaning};
-use crate::order::record::{Etag, Millis, Write};
+use crate::order::record::{Etag, Millis, Write, millis};
 use crate::order::store::{ClaimRequest, Claimed, Owner, Settled};
 use crate::order::walk::{Action, End, Event, Walk, Want};
 use crate::verdict::Verdict;
@@ -212,12 +212,12 @@ impl<'a> Drive<'a> {
 
     fn now(&self) -> Millis {
         let since = (self.forward.clock)().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
+        millis(since)
     }
 
     /// A moment of tokio's clock on the wall's.
     fn millis(&self, at: Instant) -> Millis {
         let left = at.saturating_duration_since(Instant::now());
-        self.now() + Millis::try_from(left.as_millis()).unwrap_or(0)
+        self.now() + millis(left)
     }
 }

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tokio::time::{Instant, timeout_at};
 
 use super::credentials::{Clock, Held};
-use super::sign::add_signature;
+use super::sign::{SERVICE, Scope, add_signature};
 use super::{CouldNot, Endpoint, Manager, Meaning, Said, Trust};
 use crate::delivery::Key;
 use crate::order::record::Etag;
@@ -235,8 +235,8 @@ impl HealthLake {
         if let Some(etag) = call.if_match {
             headers.insert(IF_MATCH, HeaderValue::from_str(&etag.header()).map_err(|_| CouldNot::Sign)?);
         }
-        let time = (self.clock)();
-        add_signature(&call.method, url.as_str(), &mut headers, body, &held.identity, &self.region, time)
+        let scope = Scope { service: SERVICE, region: &self.region, time: (self.clock)() };
+        add_signature(&call.method, url.as_str(), &mut headers, body, &held.identity, scope)
             .map_err(|_| CouldNot::Sign)?;
         let mut request = reqwest::Request::new(call.method.clone(), url);
         *request.headers_mut() = headers;

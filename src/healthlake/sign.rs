@@ -16,6 +16,14 @@ pub const SERVICE: &str = "healthlake";
 #[error("the request can't be signed")]
 pub struct SignError;
 
+/// What a signature is for, besides the request itself.
+#[derive(Clone, Copy)]
+pub struct Scope<'a> {
+    pub service: &'a str,
+    pub region: &'a str,
+    pub time: SystemTime,
+}
+
 /// Adds `x-amz-date`, `x-amz-security-token` and `authorization` to `headers`, which must already hold
 /// `host` and whatever else is to be covered by the signature.
 pub fn add_signature(
@@ -24,28 +32,13 @@ pub fn add_signature(
     headers: &mut HeaderMap,
     body: &[u8],
     identity: &Identity,
-    region: &str,
-    time: SystemTime,
-) -> Result<(), SignError> {
-    add_signature_for(SERVICE, method, url, headers, body, identity, region, time)
-}
-
-#[allow(clippy::too_many_arguments)]
-pub(crate) fn add_signature_for(
-    service: &str,
-    method: &Method,
-    url: &str,
-    headers: &mut HeaderMap,
-    body: &[u8],
-    identity: &Identity,
-    region: &str,
-    time: SystemTime,
+    scope: Scope<'_>,
 ) -> Result<(), SignError> {
     let params = v4::SigningParams::builder()
         .identity(identity)
-        .region(region)
-        .name(service)
-        .time(time)
+        .region(scope.region)
+        .name(scope.service)
+        .time(scope.time)
         .settings(SigningSettings::default())
         .build()
         .map_err(|_| SignError)?

@@ -32,7 +32,8 @@ fn signature(
     let time = UNIX_EPOCH + Duration::from_secs(1_440_938_160);
     let method: Method = method.parse().unwrap();
     let url = format!("https://example.amazonaws.com{path}");
-    add_signature_for("service", &method, &url, &mut headers, body, &identity, "us-east-1", time).unwrap();
+    let scope = Scope { service: "service", region: "us-east-1", time };
+    add_signature(&method, &url, &mut headers, body, &identity, scope).unwrap();
     assert_eq!(headers["x-amz-date"], "20150830T123600Z");
     assert_eq!(headers.get("x-amz-security-token").map(|t| t.to_str().unwrap()), token);
     let authorization = headers["authorization"].to_str().unwrap().to_owned();

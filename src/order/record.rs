@@ -1,11 +1,18 @@
 //! What is remembered of one resource, whichever store keeps it.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::delivery::Version;
 
 /// Milliseconds since the epoch: a wall clock's, since replicas share what it writes.
 pub type Millis = u64;
+
+/// A length of time; the longest there is where it does not fit.
+pub fn millis(duration: Duration) -> Millis {
+    Millis::try_from(duration.as_millis()).unwrap_or(Millis::MAX)
+}
 
 /// HealthLake's own version of a resource, from its `ETag: W/"n"`. Each write makes a larger one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::SettingsError;
 use super::units::{bytes, duration};
+use crate::order::record::millis;
 use crate::order::walk::{OnStoreFailure, Protocol};
 
 #[derive(Args, Clone, Debug)]
@@ -95,7 +96,6 @@ impl OrderArgs {
     }
 
     pub fn protocol(&self, has_cdr: bool) -> Protocol {
-        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Protocol {
             has_cdr,
             settle: millis(self.order_settle),

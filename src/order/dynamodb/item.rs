@@ -16,7 +16,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::Serialize;
 
-use crate::order::record::{Millis, Record};
+use crate::order::record::{Millis, Record, millis};
 use crate::order::store::{ClaimRequest, Held, Owner, StoreError};
 
 pub const PK: &str = "pk";
@@ -119,7 +119,7 @@ pub fn claim_values(
     request: &ClaimRequest,
     retention: Duration,
 ) -> Result<HashMap<String, AttributeValue>, StoreError> {
-    let retention = u64::try_from(retention.as_millis()).unwrap_or(u64::MAX);
+    let retention = millis(retention);
     // Never before what the claim may write has landed, however short the retention.
     let expires = request.now.saturating_add(retention).max(request.until.saturating_add(request.settle));
     Ok(super::values([

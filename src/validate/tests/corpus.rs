@@ -4,24 +4,11 @@ use std::path::PathBuf;
 
 use crate::validate::{Mode, Refusal, Validator};
 
-/// The corpus, or `None` with a note; in CI it has to be there.
-fn corpus(part: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("LAKEHOOK_CORPUS")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus"), PathBuf::from);
-    let part = root.join(part);
-    if part.is_dir() {
-        return Some(part);
-    }
-    assert!(std::env::var_os("CI").is_none(), "no corpus at {}: set LAKEHOOK_CORPUS", part.display());
-    note(&format!("skipped: no corpus at {}", part.display()));
-    None
-}
+#[path = "../../../tests/it/support/corpus.rs"]
+mod shared;
 
-/// For who reads the output of a test.
-#[allow(clippy::print_stderr)]
-pub(super) fn note(text: &str) {
-    eprintln!("{text}");
-}
+use shared::corpus;
+pub(super) use shared::note;
 
 pub(super) fn files(part: &str) -> Vec<PathBuf> {
     let Some(directory) = corpus(part) else { return Vec::new() };
