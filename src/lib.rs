@@ -13,6 +13,7 @@ pub mod forward;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod healthlake;
+pub mod mirror;
 pub mod operate;
 pub mod order;
 pub mod receive;

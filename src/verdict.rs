@@ -7,7 +7,7 @@ use crate::validate;
 
 /// An issue of an OperationOutcome, HealthLake's or our own. It goes to the CDR, never into a log:
 /// HealthLake's texts may quote the payload.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Issue {
     /// FHIR IssueSeverity: `fatal`, `error`, `warning`, `information`
     pub severity: Severity,
@@ -18,7 +18,8 @@ pub struct Issue {
     pub expression: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Severity {
     Fatal,
     Error,

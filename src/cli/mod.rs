@@ -1,7 +1,9 @@
 //! The commands. Parsing, and which error names which source.
 
 mod check;
+mod engine;
 mod order;
+mod resend;
 mod sandbox;
 mod serve;
 mod validate;
@@ -34,6 +36,9 @@ enum Commands {
     /// Try the settings: credentials, STS, the data store; say what works and what to do
     #[command(after_help = SETTINGS)]
     Check(Box<CheckCommand>),
+    /// Read resources at the CDR as they are now, deleted ones too, and forward that
+    #[command(after_help = SETTINGS)]
+    Resend(Box<resend::ResendCommand>),
     /// Say what is wrong with FHIR resources in files, as a delivery of them would be told
     #[command(after_help = "Exit code: 0 all are valid, 1 something can't be read, 3 something is refused.")]
     Validate(validate::ValidateCommand),
@@ -130,6 +135,7 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
         Commands::Check(command) => {
             check::run(command.settings, command.subscription.as_deref(), &sources).await
         }
+        Commands::Resend(command) => resend::run(*command, &sources).await,
         Commands::Validate(command) => validate::run(&command),
     }
 }

@@ -9,12 +9,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use super::engine::{Engine, announce};
 use super::{FAILED, Sources, USAGE, fail, print, say};
-use crate::forward::Forward;
-use crate::healthlake::{HealthLake, Manager};
 use crate::operate::telemetry::LogControl;
 use crate::operate::{Lifecycle, Metrics, Signal, Signals, admin, telemetry, watch_files};
-use crate::order::queue::Queue;
 use crate::receive::{self, Admission, App};
 use crate::sandbox::Sandbox;
 use crate::settings::{Plan, Settings, plan as build};
@@ -79,40 +77,29 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
     let admin_address = admin_listener.local_addr().map_err(|error| error.to_string())?;
     let sandbox = start_sandbox(&plan, sandbox);
 
-    let resolved = plan.source.resolve().await.map_err(|error| error.to_string())?;
-    let credentials = Manager::new(resolved.provider.clone(), Plan::clock());
-    let renewing = tokio::spawn(credentials.clone().run());
-    let options = plan.options(resolved.region.clone());
-    let healthlake = HealthLake::new(plan.endpoint.clone(), credentials.clone(), Plan::clock(), options)
-        .map_err(|error| error.to_string())?;
-
-    let store = super::order::open(&plan.settings.order, &resolved).await?;
+    let engine = Engine::open(&plan).await?;
+    let (control, running) = announce(&plan, admin_address)?;
     let lifecycle = Lifecycle::default();
     let listening = plan.listening();
     let banner = Banner::of(&plan, address);
     let (limits, drain_delay, delivery) =
         (plan.limits(), plan.settings.lifecycle.drain_delay, plan.settings.delivery.clone());
-    let order = plan.settings.order.clone();
-    let watching = tokio::spawn(watch_files(plan.callers.clone(), plan.tls.clone()));
+    let watched = vec![plan.callers.clone(), control.callers.clone()];
+    let watching = tokio::spawn(watch_files(watched, plan.tls.clone()));
     let admission = Admission::new(delivery.max_in_flight.get(), delivery.max_bytes_in_flight);
     let app = Arc::new(App {
         base_path: plan.base_path,
         callers: plan.callers,
-        forward: Forward {
-            validator: plan.validator,
-            queue: Queue::new(order.order_queue.get()),
-            store: store.clone(),
-            protocol: order.protocol(plan.cdr.is_some()),
-            healthlake,
-            cdr: plan.cdr,
-            clock: Plan::clock(),
-        },
+        forward: engine.forward.clone(),
         admission: admission.clone(),
         limits,
         lifecycle: lifecycle.clone(),
         metrics: Arc::new(Metrics::default()),
     });
-    let admin = serve_admin(admin_listener, admin::Admin { app: app.clone(), log: Some(log) });
+    let admin = serve_admin(
+        admin_listener,
+        admin::Admin { app: app.clone(), log: Some(log), control: Some(control) },
+    );
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let stopped = async move {
@@ -124,7 +111,7 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
         listen = %address,
         admin = %admin_address,
         healthlake = plan.endpoint.as_str(),
-        region = resolved.region,
+        region = engine.resolved.region,
         role = plan.source.role.as_ref().map(|role| role.arn.as_str()),
         version = env!("CARGO_PKG_VERSION"),
         "serving"
@@ -150,11 +137,10 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
         },
         _ = signals.next() => Err("ended by a second signal".to_owned()),
     };
-    if let Err(error) = store.close().await {
-        tracing::error!(%error, "the order store did not close");
-    }
+    engine.close().await;
+    drop(running);
     tracing::info!(clean = outcome.is_ok(), "stopped");
-    for task in [Some(renewing), Some(watching), Some(admin), sandbox].into_iter().flatten() {
+    for task in [Some(watching), Some(admin), sandbox].into_iter().flatten() {
         task.abort();
     }
     outcome

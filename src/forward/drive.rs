@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{Forward, Report};
 use crate::cdr::Current;
-use crate::delivery::{Addressed, Key};
+use crate::delivery::{Addressed, Key, Version};
 use crate::healthlake::{Attempted, CouldNot, Meaning};
 use crate::order::record::{Etag, Millis, Write, millis};
 use crate::order::store::{ClaimRequest, Claimed, Owner, Settled};
@@ -153,6 +153,9 @@ impl<'a> Drive<'a> {
                 match self.forward.validate(addressed, json, false, self.report).await {
                     Ok(valid) => {
                         self.current = valid.json;
+                        if self.report.version == Version::default() {
+                            self.report.version = valid.version.clone();
+                        }
                         Event::CdrHas(valid.version)
                     }
                     Err(verdict) => {

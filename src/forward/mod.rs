@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::cdr::Cdr;
 use crate::delivery::{Addressed, Delivery, Key, Version};
 use crate::healthlake::{Clock, HealthLake};
+use crate::mirror::Source;
 use crate::order::queue::{Queue, TooMany, Turn};
 use crate::order::store::Store;
 use crate::order::walk::{Protocol, Want};
@@ -29,7 +30,7 @@ pub struct Forward {
     pub store: Arc<dyn Store>,
     pub protocol: Protocol,
     pub healthlake: HealthLake,
-    pub cdr: Option<Cdr>,
+    pub cdr: Option<Arc<Cdr>>,
     pub clock: Clock,
 }
 
@@ -44,8 +45,8 @@ struct Valid {
 const LARGE: usize = 256 << 10;
 
 impl Forward {
-    pub async fn forward(&self, delivery: Delivery, deadline: Instant) -> Report {
-        let mut report = Report::of(&delivery);
+    pub async fn forward(&self, delivery: Delivery, source: Source, deadline: Instant) -> Report {
+        let mut report = Report::of(&delivery, source);
         report.verdict = match self.walk(delivery, deadline, &mut report).await {
             Ok(verdict) | Err(verdict) => verdict,
         };

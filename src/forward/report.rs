@@ -6,12 +6,14 @@ use tokio::time::Instant;
 
 use crate::delivery::{Delivery, Key, Version};
 use crate::healthlake::{Attempted, CouldNot, Meaning, Said};
+use crate::mirror::Source;
 use crate::validate::Mode;
 use crate::verdict::Verdict;
 
 #[derive(Debug)]
 pub struct Report {
     pub verdict: Verdict,
+    pub source: Source,
     pub interaction: &'static str,
     pub key: Option<Key>,
     pub version: Version,
@@ -53,13 +55,14 @@ pub struct OrderNotes {
 }
 
 impl Report {
-    pub(super) fn of(delivery: &Delivery) -> Self {
+    pub(super) fn of(delivery: &Delivery, source: Source) -> Self {
         let (key, bytes) = match delivery {
             Delivery::Upsert { addressed, json, .. } => (addressed.key(), json.len()),
             Delivery::Delete { key } | Delivery::Changed { key } => (Some(key.clone()), 0),
         };
         Self {
             verdict: Verdict::Internal,
+            source,
             interaction: delivery.interaction(),
             key,
             version: Version::default(),

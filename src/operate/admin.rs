@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::State;
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use axum::{Json, Router};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde_json::json;
 
+use super::control::{self, Control};
 use super::metrics::Now;
 use super::telemetry::LogControl;
 use crate::receive::App;
@@ -19,10 +21,18 @@ use crate::receive::App;
 pub struct Admin {
     pub app: Arc<App>,
     pub log: Option<LogControl>,
+    /// None: no command is taken.
+    pub control: Option<Control>,
 }
 
 pub fn router(admin: Admin) -> Router {
+    // What changes the mirror needs a token; what only looks does not.
+    let commands = Router::new()
+        .route("/instance", get(control::instance))
+        .route("/deliveries/{type}/{id}", any(control::deliver))
+        .layer(from_fn_with_state(admin.clone(), control::authenticate));
     Router::new()
+        .merge(commands)
         .route("/metrics", get(metrics))
         .route("/healthz", get(detail))
         .route("/readyz", get(detail))

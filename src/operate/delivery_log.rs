@@ -62,6 +62,12 @@ fn checked(headers: &HeaderMap, name: &str, allowed: impl Fn(char) -> bool) -> O
     (text.len() <= 200 && text.chars().all(allowed)).then(|| text.to_owned())
 }
 
+/// The line of a delivery that a command sent.
+pub fn commanded(report: &Report) {
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    delivered(&Received { id, peer: None, forwarded_for: None, traceparent: None }, report);
+}
+
 /// The line of one delivery.
 pub fn delivered(received: &Received, report: &Report) {
     let milliseconds = |duration: Duration| (duration.as_secs_f64() * 1e6).round() / 1e3;
@@ -73,6 +79,7 @@ pub fn delivered(received: &Received, report: &Report) {
                 delivery = received.id,
                 key = report.key.as_ref().map(tracing::field::display),
                 interaction = report.interaction,
+                source = report.source.name(),
                 version_id = report.version.version_id.as_deref(),
                 last_updated = report.version.last_updated.as_deref(),
                 verdict = report.verdict.name(),

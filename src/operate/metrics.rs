@@ -18,6 +18,8 @@ struct Delivered {
     verdict: &'static str,
     resource_type: String,
     interaction: &'static str,
+    /// `live`, or the command that sent it
+    source: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -109,7 +111,7 @@ impl Metrics {
         let registry = &mut self.registry;
         registry.register(
             "deliveries",
-            "Deliveries by verdict, type and interaction",
+            "Deliveries by verdict, type, interaction and source",
             self.deliveries.clone(),
         );
         registry.register("rejected", "Requests that did not become a delivery", self.rejected.clone());
@@ -153,6 +155,7 @@ impl Metrics {
             verdict: report.verdict.name(),
             resource_type: self.resource_type(report.key.as_ref().map(|key| key.resource_type())),
             interaction: report.interaction,
+            source: report.source.name(),
         };
         self.deliveries.get_or_create(&labels).inc();
         let stages = &report.stages;

@@ -1,6 +1,7 @@
 //! What operators see: health, metrics, logs, and how the process starts and ends.
 
 pub mod admin;
+pub mod control;
 pub mod delivery_log;
 pub mod health;
 mod lifecycle;
@@ -8,6 +9,7 @@ mod metrics;
 pub mod telemetry;
 mod watch;
 
+pub use control::Control;
 pub use lifecycle::{Lifecycle, Signal, Signals};
 pub use metrics::Metrics;
 pub use watch::watch_files;

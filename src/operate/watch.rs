@@ -3,18 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::receive::{Callers, Tls};
+use crate::receive::{Callers, SecretsError, Tls};
 
 /// Kubernetes swaps a mounted secret's link, editors write anew: contents are compared, not times.
 const EVERY: Duration = Duration::from_secs(2);
 
-pub async fn watch_files(callers: Arc<Callers>, tls: Option<Arc<Tls>>) {
+pub async fn watch_files(callers: Vec<Arc<Callers>>, tls: Option<Arc<Tls>>) {
     let mut told = None;
     loop {
         tokio::time::sleep(EVERY).await;
         let (callers, tls) = (callers.clone(), tls.clone());
         let reload = move || {
-            let secrets = callers.reload().map_err(|error| format!("secrets: {error}"));
+            let secrets = callers
+                .iter()
+                .try_fold(false, |changed, callers| Ok(callers.reload()? | changed))
+                .map_err(|error: SecretsError| format!("secrets: {error}"));
             let certificate = match &tls {
                 Some(tls) => tls.reload().map_err(|error| format!("certificate: {error}")),
                 None => Ok(false),

@@ -19,6 +19,7 @@ use super::listen::Peer;
 use super::{Admission, Callers};
 use crate::answer::{self, Answered};
 use crate::forward::{Forward, Report};
+use crate::mirror::Source;
 use crate::operate::delivery_log::{self, Received};
 use crate::operate::{Lifecycle, Metrics, health};
 use crate::verdict::Verdict;
@@ -38,7 +39,7 @@ pub struct App {
     /// Without a slash at its end
     pub base_path: Box<str>,
     pub callers: Arc<Callers>,
-    pub forward: Forward,
+    pub forward: Arc<Forward>,
     pub admission: Admission,
     pub limits: Limits,
     pub lifecycle: Lifecycle,
@@ -88,7 +89,7 @@ async fn deliver(
 async fn run(app: &App, received: &Received, notification: Notification, deadline: Instant) -> Response {
     match notification {
         Notification::One(delivery) => {
-            let report = app.forward.forward(delivery, deadline).await;
+            let report = app.forward.forward(delivery, Source::Live, deadline).await;
             answer::one(&record(app, received, report))
         }
         Notification::Bundle(kind, items) => {
@@ -97,7 +98,7 @@ async fn run(app: &App, received: &Received, notification: Notification, deadlin
                 verdicts.push(match item {
                     Item::Acknowledge => Verdict::Acknowledged,
                     Item::Deliver(delivery) => {
-                        let report = app.forward.forward(delivery, deadline).await;
+                        let report = app.forward.forward(delivery, Source::Live, deadline).await;
                         record(app, received, report)
                     }
                 });

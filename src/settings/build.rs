@@ -5,11 +5,11 @@ use std::time::{Duration, SystemTime};
 
 use secrecy::ExposeSecret;
 
-use super::secrets::{callers, cdr, made_token};
+use super::secrets::{callers, cdr, commanders, made_token};
 use super::{Settings, SettingsError, together};
 use crate::cdr::Cdr;
 use crate::healthlake::{Credentials, Endpoint, Options, Role, Source, Trust};
-use crate::receive::{Callers, Files, Limits, Listening, Tls};
+use crate::receive::{Callers, Files, Limits, Listening, Secrets, Tls};
 use crate::sandbox::Config as SandboxConfig;
 use crate::validate::Validator;
 
@@ -23,7 +23,9 @@ pub struct Plan {
     pub callers: Arc<Callers>,
     pub tls: Option<Arc<Tls>>,
     pub validator: Arc<Validator>,
-    pub cdr: Option<Cdr>,
+    pub cdr: Option<Arc<Cdr>>,
+    /// Who may command the running instance, but for the token that it makes itself
+    pub commanders: Secrets,
     pub sandbox: Option<SandboxConfig>,
     /// Made for the sandbox where none was given: shown once at start
     pub token: Option<String>,
@@ -43,7 +45,8 @@ pub fn plan(settings: Settings) -> Result<Plan, SettingsError> {
     let trust = trust(&settings)?;
     let endpoint = endpoint(&settings, sandbox.as_ref())?;
     let source = source(&settings, &endpoint, sandbox.as_ref(), &trust)?;
-    let cdr = cdr(&settings, &trust)?;
+    let cdr = cdr(&settings, &trust)?.map(Arc::new);
+    let commanders = commanders(&settings)?;
     limits(&settings)?;
     Ok(Plan {
         base_path: base_path(&settings.listen.base_path)?,
@@ -54,6 +57,7 @@ pub fn plan(settings: Settings) -> Result<Plan, SettingsError> {
         callers,
         tls,
         cdr,
+        commanders,
         sandbox,
         token,
         settings,

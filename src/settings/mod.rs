@@ -8,6 +8,7 @@ mod cdr;
 mod error;
 mod file;
 mod healthlake;
+mod instance;
 mod listen;
 mod order;
 mod sandbox;
@@ -23,9 +24,11 @@ pub use cdr::CdrArgs;
 pub use error::SettingsError;
 pub use file::{File, with_file};
 pub use healthlake::{CredentialArgs, HealthLakeArgs};
+pub use instance::{AdminArgs, MirrorArgs};
 pub use listen::{DeliveryArgs, LifecycleArgs, ListenArgs, Validation};
 pub use order::{OnDamage, OrderArgs, OrderStore};
 pub use sandbox::SandboxArgs;
+pub use units::duration;
 
 use crate::operate::telemetry::LogFormat;
 
@@ -49,6 +52,8 @@ pub struct Settings {
     pub order: OrderArgs,
     #[command(flatten)]
     pub cdr: CdrArgs,
+    #[command(flatten)]
+    pub admin: AdminArgs,
     #[command(flatten)]
     pub lifecycle: LifecycleArgs,
     #[command(flatten)]

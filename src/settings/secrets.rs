@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::{Settings, SettingsError};
 use crate::cdr::Cdr;
 use crate::healthlake::Trust;
-use crate::receive::{Callers, Secrets, SecretsError};
+use crate::receive::{Callers, Secrets, SecretsError, Sources};
 
 /// A newcomer's first run should not fail for want of a token, nor be open to everyone.
 pub(super) fn made_token(settings: &Settings) -> Option<String> {
@@ -60,6 +60,19 @@ pub(super) fn callers(settings: &Settings, token: Option<&str>) -> Result<Arc<Ca
         Callers::new(kind).map_err(|error| SettingsError::new(setting, secret_problem(&error)))?;
     }
     Callers::new(secrets).map_err(|error| SettingsError::new("token", secret_problem(&error)))
+}
+
+/// The tokens of those who may hand deliveries to the admin address.
+pub(super) fn commanders(settings: &Settings) -> Result<Secrets, SettingsError> {
+    let args = &settings.admin;
+    let tokens = Sources {
+        values: args.admin_token.iter().cloned().collect(),
+        files: args.admin_token_file.iter().cloned().collect(),
+    };
+    let secrets = Secrets { tokens, ..Secrets::default() };
+    let setting = if args.admin_token.is_some() { "admin-token" } else { "admin-token-file" };
+    Callers::new(secrets.clone()).map_err(|error| SettingsError::new(setting, secret_problem(&error)))?;
+    Ok(secrets)
 }
 
 fn secret_problem(error: &SecretsError) -> String {

@@ -38,6 +38,12 @@ pub(super) fn check(settings: &Settings) -> Result<(), SettingsError> {
             "hmac-secret-file",
             callers.hmac_secret_file.is_some(),
         ),
+        (
+            "admin-token",
+            settings.admin.admin_token.is_some(),
+            "admin-token-file",
+            settings.admin.admin_token_file.is_some(),
+        ),
         ("cdr-token", cdr.cdr_token.is_some(), "cdr-token-file", cdr.cdr_token_file.is_some()),
     ];
     for (value, given, file, also) in secrets {

@@ -32,7 +32,7 @@ async fn row_unsupported_type_is_200_with_a_warning() {
     let line = &app.delivery_lines(1).await[0];
     assert_eq!((line["verdict"].as_str(), line["level"].as_str()), (Some("not-mirrored"), Some("WARN")));
     let metrics = app.admin("/metrics").await.body;
-    assert!(metrics.contains(r#"lakehook_deliveries_total{verdict="not-mirrored",resource_type="Basic",interaction="upsert"} 1"#), "{metrics}");
+    assert!(metrics.contains(r#"lakehook_deliveries_total{verdict="not-mirrored",resource_type="Basic",interaction="upsert",source="live"} 1"#), "{metrics}");
     // Its delete neither.
     assert_eq!(app.delete("/Basic/b1").await.status, 200);
 }

@@ -21,6 +21,7 @@ mod load;
 mod order;
 mod order_storm;
 mod privacy;
+mod resend;
 mod support;
 mod validate_cli;
 mod validation;

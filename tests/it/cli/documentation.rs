@@ -34,6 +34,7 @@ async fn help_is_grouped_by_concern() {
         "Deliveries",
         "Order",
         "The CDR's own API",
+        "Control",
         "Ending",
         "Logs",
         "Sandbox",
@@ -52,19 +53,41 @@ async fn help_is_grouped_by_concern() {
 
 #[tokio::test]
 async fn every_flag_is_in_the_documentation_and_every_one_there_exists() {
-    let page = page();
-    let (serve, sandbox, check) = (
-        run(&["serve", "--help"]).await.out,
-        run(&["sandbox", "--help"]).await.out,
-        run(&["check", "--help"]).await.out,
-    );
-    for flag in flags(&serve).into_iter().chain(flags(&sandbox)).chain(flags(&check)) {
-        assert!(page.contains(&format!("| `{flag}` |")), "{flag} is not in a table of docs/configuration.md");
+    let help = run(&["--help"]).await.out;
+    let (_, commands) = help.split_once("Commands:\n").unwrap();
+    let commands = commands.lines().take_while(|line| !line.is_empty());
+    let commands: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(commands.contains(&"serve"), "{help}");
+    let mut known = std::collections::BTreeSet::new();
+    let mut waiting: Vec<Vec<&str>> = commands.iter().map(|command| vec![*command]).collect();
+    while let Some(command) = waiting.pop() {
+        if command.contains(&"help") {
+            continue;
+        }
+        let help: &'static str =
+            Box::leak(run(&[&command[..], &["--help"]].concat()).await.out.into_boxed_str());
+        known.extend(flags(help).into_iter().map(str::to_owned));
+        // Commands of a command.
+        if let Some((_, below)) = help.split_once("\nCommands:\n") {
+            let below = below.lines().take_while(|line| !line.is_empty());
+            let below = below.filter_map(|line| line.split_whitespace().next());
+            assert!(command.len() < 4, "{help}");
+            waiting.extend(below.map(|name| [&command[..], &[name]].concat()));
+        }
     }
-    let known = flags(&check);
-    for row in page.lines().filter_map(|line| line.strip_prefix("| `--")) {
+    let mut pages = String::new();
+    for entry in std::fs::read_dir(repository().join("docs")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "md") {
+            pages += &std::fs::read_to_string(path).unwrap();
+        }
+    }
+    for flag in known.iter().filter(|flag| !["--help", "--version"].contains(&flag.as_str())) {
+        assert!(pages.contains(&format!("| `{flag}` |")), "{flag} is in no table of docs/");
+    }
+    for row in pages.lines().filter_map(|line| line.strip_prefix("| `--")) {
         let flag = format!("--{}", row.split('`').next().unwrap());
-        assert!(known.contains(&flag.as_str()), "{flag} is documented and does not exist");
+        assert!(known.contains(&flag), "{flag} is documented and does not exist");
     }
 }
 

@@ -29,6 +29,15 @@ pub struct TestApp {
     /// `http(s)://ADDR/fhir`
     endpoint: String,
     admin: String,
+    settings: Vec<(String, String)>,
+}
+
+/// A command that ran beside an instance.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
 }
 
 /// What a test changes before the start.
@@ -120,26 +129,40 @@ impl Builder {
 
     async fn start_at(self, sandbox: Sandbox, address: SocketAddr, endpoint: &str) -> TestApp {
         let config = sandbox.config();
-        let mut command = lakehook();
-        command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
-        command.args(["--healthlake-endpoint", endpoint]);
-        // A flag beats a variable: what a test says of STS counts.
-        command.env("LAKEHOOK_STS_ENDPOINT", format!("http://{address}"));
-        command.args(["--region", &config.region, "--log-format", "json"]);
+        let mut settings = vec![
+            ("LAKEHOOK_HEALTHLAKE_ENDPOINT".to_owned(), endpoint.to_owned()),
+            // A flag beats a variable: what a test says of STS counts.
+            ("LAKEHOOK_STS_ENDPOINT".to_owned(), format!("http://{address}")),
+            ("LAKEHOOK_REGION".to_owned(), config.region.clone()),
+            ("LAKEHOOK_LOG_FORMAT".to_owned(), "json".to_owned()),
+            ("AWS_ACCESS_KEY_ID".to_owned(), config.access_key_id.clone()),
+            ("AWS_SECRET_ACCESS_KEY".to_owned(), config.secret_access_key.clone()),
+        ];
         if self.token {
-            command.args(["--token", TOKEN]);
+            settings.push(("LAKEHOOK_TOKEN".to_owned(), TOKEN.to_owned()));
         }
         if self.role {
-            command.args(["--role-arn", &format!("arn:aws:iam::{}:role/lakehook", config.account)]);
+            let role = format!("arn:aws:iam::{}:role/lakehook", config.account);
+            settings.push(("LAKEHOOK_ROLE_ARN".to_owned(), role));
         }
-        command.env("AWS_ACCESS_KEY_ID", &config.access_key_id);
-        command.env("AWS_SECRET_ACCESS_KEY", &config.secret_access_key);
-        command.args(self.arguments).envs(self.environment);
+        settings.extend(self.environment);
+        let mut command = lakehook();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        command.args(self.arguments).envs(settings.clone());
         let (child, log, lines) = spawn(command).await;
         let find = |name: &str| lines.iter().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
         let endpoint = find("ready ").unwrap_or_else(|| panic!("not ready, see {}", log.display()));
         let admin = admin_address(&log).await;
-        TestApp { sandbox, sandbox_address: address, http: http_client(), child, log, endpoint, admin }
+        TestApp {
+            sandbox,
+            sandbox_address: address,
+            http: http_client(),
+            child,
+            log,
+            endpoint,
+            admin,
+            settings,
+        }
     }
 }
 
@@ -242,6 +265,19 @@ impl TestApp {
 
     pub async fn admin(&self, path: &str) -> Answer {
         send(self.http.get(format!("{}{path}", self.admin))).await
+    }
+
+    /// A command with the instance's settings in its environment; `arguments` may add to them.
+    pub async fn command(&self, arguments: &[&str]) -> Ran {
+        let mut command = lakehook();
+        command.args(arguments).envs(self.settings.clone()).stdin(Stdio::null()).kill_on_drop(true);
+        let output = timeout(Duration::from_secs(120), command.output()).await.expect("ends").unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Ran { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    pub fn admin_address(&self) -> &str {
+        &self.admin
     }
 
     pub async fn set_log(&self, filter: &str) -> Answer {

@@ -1,0 +1,101 @@
+//! Deliveries of commands, over the admin address: `PUT`, `DELETE` or `POST` (read it at the CDR) of
+//! `/deliveries/{Type}/{id}`, answered by what became of it. They take turns among themselves, so that live
+//! deliveries always find room.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, Method, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::admin::Admin;
+use super::delivery_log;
+use crate::delivery::{Addressed, Delivery, Key};
+use crate::mirror::{SOURCE_HEADER, Source, Told};
+use crate::receive::{Caller, Callers};
+
+/// Who may command this instance, and how much at once.
+#[derive(Clone)]
+pub struct Control {
+    pub callers: Arc<Callers>,
+    turns: Arc<Semaphore>,
+}
+
+impl Control {
+    /// Of `most` deliveries in flight a quarter may be a command's.
+    pub fn new(callers: Arc<Callers>, most: usize) -> Self {
+        Self { callers, turns: Arc::new(Semaphore::new((most / 4).max(1))) }
+    }
+}
+
+/// Everything behind it needs the admin token.
+pub async fn authenticate(State(admin): State<Admin>, request: Request, next: Next) -> Response {
+    let known = admin
+        .control
+        .as_ref()
+        .is_some_and(|control| control.callers.head(request.headers(), false) == Caller::Known);
+    if known { next.run(request).await } else { StatusCode::UNAUTHORIZED.into_response() }
+}
+
+pub async fn instance(State(admin): State<Admin>) -> Response {
+    let body = serde_json::json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "orderStore": admin.app.forward.store.name(),
+    });
+    Json(body).into_response()
+}
+
+pub async fn deliver(
+    State(admin): State<Admin>,
+    Path((resource_type, id)): Path<(String, String)>,
+    method: Method,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let Some(source) = headers.get(SOURCE_HEADER).and_then(|name| name.to_str().ok()).and_then(Source::parse)
+    else {
+        return (StatusCode::BAD_REQUEST, "x-lakehook-source names none").into_response();
+    };
+    let Ok(key) = Key::new(&resource_type, &id) else {
+        return (StatusCode::BAD_REQUEST, "not /deliveries/{Type}/{id}").into_response();
+    };
+    let Some(control) = &admin.control else { return StatusCode::NOT_FOUND.into_response() };
+    let app = admin.app.clone();
+    let Ok(turn) = control.turns.clone().acquire_owned().await else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    let body = match Limited::new(body, app.limits.max_body).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(_) => return StatusCode::PAYLOAD_TOO_LARGE.into_response(),
+    };
+    let Ok(admitted) = app.admission.admit(body.len()) else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    if app.lifecycle.is_stopping() {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    let delivery = match method {
+        Method::PUT => Delivery::Upsert { addressed: Addressed::to(&key), json: body, verbatim: true },
+        Method::DELETE => Delivery::Delete { key },
+        Method::POST => Delivery::Changed { key },
+        _ => return StatusCode::METHOD_NOT_ALLOWED.into_response(),
+    };
+    // From here on it runs to its end, whether or not the command waits for it.
+    let ended = tokio::spawn(async move {
+        let report = app.forward.forward(delivery, source, Instant::now() + app.limits.deadline).await;
+        app.metrics.delivered(&report);
+        delivery_log::commanded(&report);
+        drop((turn, admitted));
+        Told::of(&report)
+    });
+    match ended.await {
+        Ok(told) => Json(told).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
