@@ -9,6 +9,7 @@ pub mod answer;
 pub mod cdr;
 pub mod cli;
 pub mod delivery;
+pub mod explain;
 pub mod forward;
 #[doc(hidden)]
 pub mod fuzzing;

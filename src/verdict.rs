@@ -214,6 +214,41 @@ impl Verdict {
 }
 
 impl BadRequest {
+    pub const ALL: [Self; 13] = [
+        Self::BadPath,
+        Self::QueryInEndpoint,
+        Self::NoPayload,
+        Self::NoBody,
+        Self::NotGzip,
+        Self::NoResourceType,
+        Self::NoId,
+        Self::UrlDisagrees,
+        Self::BadBundle,
+        Self::BadBundleEntry,
+        Self::BadDeletedResource,
+        Self::NoContentAndNoCdr,
+        Self::BodyCut,
+    ];
+
+    /// The name in logs and in the answer's second coding.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BadPath => "bad-path",
+            Self::QueryInEndpoint => "query-in-endpoint",
+            Self::NoPayload => "no-payload",
+            Self::NoBody => "no-body",
+            Self::NotGzip => "not-gzip",
+            Self::NoResourceType => "no-resource-type",
+            Self::NoId => "no-id",
+            Self::UrlDisagrees => "url-disagrees",
+            Self::BadBundle => "bad-bundle",
+            Self::BadBundleEntry => "bad-bundle-entry",
+            Self::BadDeletedResource => "bad-deleted-resource",
+            Self::NoContentAndNoCdr => "no-content-and-no-cdr",
+            Self::BodyCut => "body-cut",
+        }
+    }
+
     /// What the sender's operator should know; never a part of the request.
     pub fn text(self) -> &'static str {
         match self {

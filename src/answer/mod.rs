@@ -220,3 +220,5 @@ impl IntoResponse for Verdict {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::every_verdict;

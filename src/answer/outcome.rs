@@ -28,7 +28,7 @@ struct OutcomeIssue<'a> {
 
 #[derive(Serialize)]
 struct Details {
-    coding: [Coding; 1],
+    coding: Vec<Coding>,
 }
 
 #[derive(Serialize)]
@@ -38,10 +38,20 @@ struct Coding {
 }
 
 /// The verdict's own name goes with each issue, so that scripts need not read prose.
-const SYSTEM: &str = "urn:lakehook:verdict";
+const VERDICT: &str = "urn:lakehook:verdict";
+/// Which of the many a `bad-request` is.
+const REASON: &str = "urn:lakehook:reason";
+
+fn coding(verdict: &Verdict) -> Vec<Coding> {
+    let mut coding = vec![Coding { system: VERDICT, code: verdict.name() }];
+    if let Verdict::BadRequest(reason) = verdict {
+        coding.push(Coding { system: REASON, code: reason.name() });
+    }
+    coding
+}
 
 pub(super) fn outcome<'a>(verdict: &'a Verdict, row: &'a Row) -> OperationOutcome<'a> {
-    let details = || Details { coding: [Coding { system: SYSTEM, code: verdict.name() }] };
+    let details = || Details { coding: coding(verdict) };
     let issues: &[Issue] = match verdict {
         Verdict::RefusedByHealthLake(issues) | Verdict::Invalid { issues, .. } => issues,
         _ => &[],

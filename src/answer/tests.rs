@@ -17,7 +17,7 @@ fn issue() -> Issue {
 }
 
 /// One of each; the match below does not compile when a variant is added and not listed.
-fn every_verdict() -> Vec<Verdict> {
+pub(crate) fn every_verdict() -> Vec<Verdict> {
     let verdicts = vec![
         Verdict::Mirrored(Success::Ok),
         Verdict::Mirrored(Success::Created),

@@ -95,7 +95,11 @@ impl Way {
     }
 }
 
-async fn find(settings: &Settings, args: &MirrorArgs, source: Source) -> Result<Option<Instance>, String> {
+pub(super) async fn find(
+    settings: &Settings,
+    args: &MirrorArgs,
+    source: Source,
+) -> Result<Option<Instance>, String> {
     let deadline = settings.delivery.deadline;
     let instance = |admin: &str, token: &SecretString| {
         Instance::new(admin, token, source, deadline).map_err(|error| error.to_string())
@@ -131,12 +135,12 @@ async fn find(settings: &Settings, args: &MirrorArgs, source: Source) -> Result<
     }
 }
 
-fn announced(directory: &Path) -> Result<Option<Announced>, String> {
+pub(super) fn announced(directory: &Path) -> Result<Option<Announced>, String> {
     RunningFile::read(directory)
         .map_err(|error| format!("--data-dir: {}: instance.json: {error}", directory.display()))
 }
 
-fn token(settings: &Settings) -> Result<Option<SecretString>, String> {
+pub(super) fn token(settings: &Settings) -> Result<Option<SecretString>, String> {
     let args = &settings.admin;
     if let Some(token) = &args.admin_token {
         return Ok(Some(SecretString::from(token.expose_secret())));

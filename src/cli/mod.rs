@@ -1,7 +1,9 @@
 //! The commands. Parsing, and which error names which source.
 
+mod ask;
 mod check;
 mod engine;
+mod explain;
 mod order;
 mod resend;
 mod sandbox;
@@ -39,6 +41,16 @@ enum Commands {
     /// Read resources at the CDR as they are now, deleted ones too, and forward that
     #[command(after_help = SETTINGS)]
     Resend(Box<resend::ResendCommand>),
+    /// Say what a code means, or what is known of one resource here, at the CDR and at HealthLake
+    #[command(after_help = SETTINGS)]
+    Explain(Box<explain::ExplainCommand>),
+    /// Ask the running instance how it is
+    #[command(after_help = "Exit code: 0 ready, 3 it runs and is not ready, 1 nobody answers.")]
+    Status(Box<ask::StatusCommand>),
+    /// Show or change the log filter of the running instance
+    LogLevel(Box<ask::LogLevelCommand>),
+    /// Make the sandbox fail, to see what happens then
+    Faults(ask::FaultsCommand),
     /// Say what is wrong with FHIR resources in files, as a delivery of them would be told
     #[command(after_help = "Exit code: 0 all are valid, 1 something can't be read, 3 something is refused.")]
     Validate(validate::ValidateCommand),
@@ -136,6 +148,10 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
             check::run(command.settings, command.subscription.as_deref(), &sources).await
         }
         Commands::Resend(command) => resend::run(*command, &sources).await,
+        Commands::Explain(command) => explain::run(*command, &sources).await,
+        Commands::Status(command) => ask::status(*command, &sources).await,
+        Commands::LogLevel(command) => ask::log_level(*command, &sources).await,
+        Commands::Faults(command) => ask::faults(command).await,
         Commands::Validate(command) => validate::run(&command),
     }
 }

@@ -95,6 +95,7 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
         limits,
         lifecycle: lifecycle.clone(),
         metrics: Arc::new(Metrics::default()),
+        recent: Arc::default(),
     });
     let admin = serve_admin(
         admin_listener,

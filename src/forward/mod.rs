@@ -3,6 +3,7 @@
 
 mod drive;
 mod judge;
+mod look;
 mod report;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::verdict::{BadRequest, Verdict};
 
 use drive::Drive;
 use judge::{Judged, judge};
+pub use look::Remembered;
 pub use report::{OrderNotes, Report, Stages};
 
 pub struct Forward {

@@ -39,6 +39,12 @@ pub struct Stages {
     pub healthlake: Duration,
 }
 
+impl Stages {
+    pub fn total(&self) -> Duration {
+        self.validate + self.wait + self.store + self.cdr + self.healthlake
+    }
+}
+
 /// What an operator wants counted of the order.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OrderNotes {

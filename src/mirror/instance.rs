@@ -79,9 +79,9 @@ pub fn reachable(bound: SocketAddr) -> String {
 }
 
 pub struct Instance {
-    client: reqwest::Client,
-    admin: String,
-    headers: HeaderMap,
+    pub(super) client: reqwest::Client,
+    pub(super) admin: String,
+    pub(super) headers: HeaderMap,
 }
 
 /// What a look at the admin address found.
@@ -144,7 +144,7 @@ impl Instance {
         serde_json::from_slice(&body).map_err(|_| NoAnswer::Foreign(self.admin.clone()))
     }
 
-    fn refused(&self, status: u16) -> NoAnswer {
+    pub(super) fn refused(&self, status: u16) -> NoAnswer {
         let advice = match status {
             401 => ": it does not take this token; was it started anew, or is it another program?",
             404 => ": it is no lakehook, or an older one",

@@ -1,6 +1,7 @@
 //! The way to HealthLake for every command that writes: the one `Forward`, with the order memory that live
 //! deliveries use. Where a running instance holds that memory, the delivery is handed to it.
 
+mod ask;
 mod instance;
 mod local;
 mod patience;

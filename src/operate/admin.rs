@@ -30,6 +30,8 @@ pub fn router(admin: Admin) -> Router {
     let commands = Router::new()
         .route("/instance", get(control::instance))
         .route("/deliveries/{type}/{id}", any(control::deliver))
+        .route("/explain/{type}/{id}", get(control::explain))
+        .route("/recent", get(control::recent))
         .layer(from_fn_with_state(admin.clone(), control::authenticate));
     Router::new()
         .merge(commands)

@@ -90,7 +90,8 @@ pub async fn deliver(
     let ended = tokio::spawn(async move {
         let report = app.forward.forward(delivery, source, Instant::now() + app.limits.deadline).await;
         app.metrics.delivered(&report);
-        delivery_log::commanded(&report);
+        let id = delivery_log::commanded(&report);
+        app.recent.add(&id, &report);
         drop((turn, admitted));
         Told::of(&report)
     });
@@ -99,3 +100,25 @@ pub async fn deliver(
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
+
+/// What is known of one resource, here and on both sides.
+pub async fn explain(
+    State(admin): State<Admin>,
+    Path((resource_type, id)): Path<(String, String)>,
+) -> Response {
+    let Ok(key) = Key::new(&resource_type, &id) else {
+        return (StatusCode::BAD_REQUEST, "not /explain/{Type}/{id}").into_response();
+    };
+    let app = &admin.app;
+    let deliveries = app.recent.last(EXPLAINED, Some(&key.to_string()));
+    let deadline = Instant::now() + app.limits.deadline;
+    Json(crate::explain::explain(&app.forward, &key, deliveries, deadline).await).into_response()
+}
+
+/// The last deliveries of all resources.
+pub async fn recent(State(admin): State<Admin>) -> Response {
+    Json(admin.app.recent.last(RECENT, None)).into_response()
+}
+
+const EXPLAINED: usize = 20;
+const RECENT: usize = 200;

@@ -62,10 +62,12 @@ fn checked(headers: &HeaderMap, name: &str, allowed: impl Fn(char) -> bool) -> O
     (text.len() <= 200 && text.chars().all(allowed)).then(|| text.to_owned())
 }
 
-/// The line of a delivery that a command sent.
-pub fn commanded(report: &Report) {
+/// The line of a delivery that a command sent; the id it was given.
+pub fn commanded(report: &Report) -> String {
     let id = uuid::Uuid::new_v4().simple().to_string();
-    delivered(&Received { id, peer: None, forwarded_for: None, traceparent: None }, report);
+    let received = Received { id, peer: None, forwarded_for: None, traceparent: None };
+    delivered(&received, report);
+    received.id
 }
 
 /// The line of one delivery.
@@ -130,7 +132,7 @@ pub fn rejected(received: &Received, verdict: &Verdict) {
         delivery = received.id,
         verdict = verdict.name(),
         reason = match verdict {
-            Verdict::BadRequest(what) => Some(tracing::field::debug(*what)),
+            Verdict::BadRequest(reason) => Some(reason.name()),
             _ => None,
         },
         peer = received.peer.as_ref().map(tracing::field::display),

@@ -6,10 +6,12 @@ pub mod delivery_log;
 pub mod health;
 mod lifecycle;
 mod metrics;
+mod recent;
 pub mod telemetry;
 mod watch;
 
 pub use control::Control;
 pub use lifecycle::{Lifecycle, Signal, Signals};
 pub use metrics::Metrics;
+pub use recent::{Line, Recent};
 pub use watch::watch_files;

@@ -21,7 +21,7 @@ use crate::answer::{self, Answered};
 use crate::forward::{Forward, Report};
 use crate::mirror::Source;
 use crate::operate::delivery_log::{self, Received};
-use crate::operate::{Lifecycle, Metrics, health};
+use crate::operate::{Lifecycle, Metrics, Recent, health};
 use crate::verdict::Verdict;
 
 /// What a delivery may take.
@@ -44,6 +44,7 @@ pub struct App {
     pub limits: Limits,
     pub lifecycle: Lifecycle,
     pub metrics: Arc<Metrics>,
+    pub recent: Arc<Recent>,
 }
 
 pub fn router(app: Arc<App>) -> Router {
@@ -110,6 +111,7 @@ async fn run(app: &App, received: &Received, notification: Notification, deadlin
 
 fn record(app: &App, received: &Received, report: Report) -> Verdict {
     app.metrics.delivered(&report);
+    app.recent.add(&received.id, &report);
     delivery_log::delivered(received, &report);
     report.verdict
 }

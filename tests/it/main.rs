@@ -13,6 +13,7 @@ mod contract_through;
 mod credentials;
 mod dependencies;
 mod dynamodb;
+mod explain;
 mod foreign_servers;
 mod fuzz_seeds;
 mod hapi_mirror;

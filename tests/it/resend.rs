@@ -9,9 +9,9 @@ use http::StatusCode;
 use crate::support::app::{TestApp, patient};
 
 /// What a CDR has: `Patient/{id}` at a version, or gone.
-type Versions = Arc<Mutex<std::collections::HashMap<String, u32>>>;
+pub type Versions = Arc<Mutex<std::collections::HashMap<String, u32>>>;
 
-async fn cdr() -> (Versions, String) {
+pub async fn cdr() -> (Versions, String) {
     let versions = Versions::default();
     let read = async |State(versions): State<Versions>, Path(id): Path<String>| match versions
         .lock()

@@ -74,12 +74,12 @@ pub const STORIES: &[Story] = &[
         ("search-criteria-delete", 200, "", 0),
     ], &[("Device/d-1", Alive), ("Organization/o-search", Alive)]),
     story(&[("endpoint-trailing-slash", 201, "mirrored", 1)], &[("Patient/p-slash", Alive)]),
-    story(&[("endpoint-with-query", 400, "QueryInEndpoint", 0)], &[("Patient/p-query", Gone)]),
+    story(&[("endpoint-with-query", 400, "query-in-endpoint", 0)], &[("Patient/p-query", Gone)]),
     story(&[
-        ("nopayload-create", 400, "NoPayload", 0),
-        ("nopayload-update", 400, "NoPayload", 0),
-        ("nopayload-delete", 400, "NoPayload", 0),
-        ("nopayload-answered-500", 400, "NoPayload", 0),
+        ("nopayload-create", 400, "no-payload", 0),
+        ("nopayload-update", 400, "no-payload", 0),
+        ("nopayload-delete", 400, "no-payload", 0),
+        ("nopayload-answered-500", 400, "no-payload", 0),
     ], &[]),
 
     story(&[

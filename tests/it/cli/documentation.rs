@@ -51,12 +51,17 @@ async fn help_is_grouped_by_concern() {
     assert!(run(&["check", "--help"]).await.out.contains("\nCheck:\n      --subscription"));
 }
 
+/// Of a line below `Commands:`; a long description goes on on the next line.
+fn name(line: &str) -> Option<&str> {
+    line.strip_prefix("  ").filter(|line| !line.starts_with(' '))?.split_whitespace().next()
+}
+
 #[tokio::test]
 async fn every_flag_is_in_the_documentation_and_every_one_there_exists() {
     let help = run(&["--help"]).await.out;
     let (_, commands) = help.split_once("Commands:\n").unwrap();
     let commands = commands.lines().take_while(|line| !line.is_empty());
-    let commands: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).collect();
+    let commands: Vec<&str> = commands.filter_map(name).collect();
     assert!(commands.contains(&"serve"), "{help}");
     let mut known = std::collections::BTreeSet::new();
     let mut waiting: Vec<Vec<&str>> = commands.iter().map(|command| vec![*command]).collect();
@@ -70,7 +75,7 @@ async fn every_flag_is_in_the_documentation_and_every_one_there_exists() {
         // Commands of a command.
         if let Some((_, below)) = help.split_once("\nCommands:\n") {
             let below = below.lines().take_while(|line| !line.is_empty());
-            let below = below.filter_map(|line| line.split_whitespace().next());
+            let below = below.filter_map(name);
             assert!(command.len() < 4, "{help}");
             waiting.extend(below.map(|name| [&command[..], &[name]].concat()));
         }

@@ -61,7 +61,7 @@ pub async fn without_payload_it_is_refused(hapi: &Hapi) {
     hapi.subscribe("nopayload", "[Group]", &tap.url("/fhir"), None, &[&header], &[send_deletes()]).await;
     hapi.wait_active("nopayload").await;
     hapi.put("Group", "g-1", &json!({"type": "person", "actual": true})).await;
-    let answer = refused(&app, &tap, "NoPayload").await;
+    let answer = refused(&app, &tap, "no-payload").await;
     assert!(answer.contains("channel.payload"), "{answer}");
     hapi.delete("Subscription", "nopayload").await;
 }
@@ -72,7 +72,7 @@ pub async fn a_query_in_the_endpoint_is_refused(hapi: &Hapi) {
     let goal =
         json!({"lifecycleStatus": "active", "description": {"text": "x"}, "subject": {"display": "x"}});
     hapi.put("Goal", "q-1", &goal).await;
-    let answer = refused(&app, &tap, "QueryInEndpoint").await;
+    let answer = refused(&app, &tap, "query-in-endpoint").await;
     assert!(answer.contains("channel.endpoint"), "{answer}");
     hapi.delete("Subscription", "query").await;
 }

@@ -1,0 +1,7 @@
+//! What happened, in words for whoever is awake at 3 a.m.: a code's text, and one resource's state everywhere.
+
+mod codes;
+mod resource;
+
+pub use codes::{Code, code, codes};
+pub use resource::{Explained, Order, Side, explain};

@@ -1,0 +1,199 @@
+//! One resource: what became of its deliveries, what is remembered, what the CDR and HealthLake have now, and what
+//! follows from that.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::code;
+use crate::cdr::Current;
+use crate::delivery::{Key, Version};
+use crate::forward::{Forward, Remembered};
+use crate::operate::Line;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explained {
+    pub key: String,
+    /// The newest first; of this instance, since its start
+    pub deliveries: Vec<Line>,
+    pub order: Order,
+    /// None: no `--cdr-url`
+    pub cdr: Option<Side>,
+    pub healthlake: Side,
+    pub advice: Vec<String>,
+}
+
+/// What one server has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "state")]
+pub enum Side {
+    There { version: Option<String>, last_updated: Option<String> },
+    Gone,
+    Unknown { why: String },
+}
+
+/// What the order memory says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Order {
+    /// The newest version that was forwarded
+    pub forwarded: Option<Version>,
+    /// When a delete was forwarded that was the last write
+    pub deleted: Option<Timestamp>,
+    /// HealthLake's version after it
+    pub healthlake_version: Option<u64>,
+    /// Writes whose outcome is not known
+    pub pending: usize,
+    /// Why it can't be told
+    pub unknown: Option<String>,
+}
+
+impl Order {
+    fn nothing(&self) -> bool {
+        self.unknown.is_none() && self.forwarded.is_none() && self.deleted.is_none() && self.pending == 0
+    }
+}
+
+/// Asks the order memory, the CDR and HealthLake; changes nothing.
+pub async fn explain(forward: &Forward, key: &Key, deliveries: Vec<Line>, deadline: Instant) -> Explained {
+    let (order, cdr, healthlake) = tokio::join!(
+        async { order(forward.remembered(key, deadline).await) },
+        async {
+            match &forward.cdr {
+                Some(cdr) => Some(at_cdr(cdr.read(key, deadline).await)),
+                None => None,
+            }
+        },
+        at_healthlake(forward, key, deadline),
+    );
+    let mut explained =
+        Explained { key: key.to_string(), deliveries, order, cdr, healthlake, advice: Vec::new() };
+    explained.advice = advice(&explained);
+    explained
+}
+
+fn order(remembered: Remembered) -> Order {
+    let at = |millis: u64| Timestamp::from_millisecond(i64::try_from(millis).unwrap_or(i64::MAX)).ok();
+    match remembered {
+        Remembered::Record(record) => Order {
+            forwarded: record.forwarded,
+            deleted: record.deleted.and_then(|tombstone| at(tombstone.at)),
+            healthlake_version: record.etag.map(|etag| etag.0),
+            pending: record.pending.len(),
+            unknown: None,
+        },
+        Remembered::Busy { .. } => {
+            Order { unknown: Some("a delivery of it is under way".into()), ..Order::default() }
+        }
+        Remembered::Unknown(why) => Order { unknown: Some(why), ..Order::default() },
+    }
+}
+
+#[derive(Deserialize)]
+struct Resource {
+    #[serde(default)]
+    meta: Meta,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Meta {
+    version_id: Option<String>,
+    last_updated: Option<String>,
+}
+
+fn at_cdr(read: Result<Current, crate::cdr::CdrError>) -> Side {
+    match read {
+        Ok(Current::Gone) => Side::Gone,
+        Ok(Current::Resource(json)) => {
+            let meta = serde_json::from_slice::<Resource>(&json).map(|resource| resource.meta);
+            let meta = meta.unwrap_or_default();
+            // What is no id or no instant is not shown: it could be anything.
+            let version = Version::new(meta.version_id.as_deref(), meta.last_updated.as_deref());
+            Side::There {
+                version: version.version_id.map(String::from),
+                last_updated: version.last_updated.map(String::from),
+            }
+        }
+        Err(error) => Side::Unknown { why: error.to_string() },
+    }
+}
+
+async fn at_healthlake(forward: &Forward, key: &Key, deadline: Instant) -> Side {
+    let (attempted, found) = forward.healthlake.read(key, deadline).await;
+    match (found, attempted.result) {
+        (Some(Some(etag)), _) => Side::There { version: Some(etag.0.to_string()), last_updated: None },
+        (Some(None), _) => Side::Gone,
+        (None, Ok(said)) => Side::Unknown { why: format!("HealthLake answered {}", said.status.as_u16()) },
+        (None, Err(could_not)) => Side::Unknown { why: could_not.to_string() },
+    }
+}
+
+/// What follows, most important first.
+fn advice(explained: &Explained) -> Vec<String> {
+    let Explained { key, deliveries, order, cdr, healthlake, .. } = explained;
+    let mut advice = Vec::new();
+    let last = deliveries.first();
+    let resend = format!("`lakehook resend {key}` sends what the CDR has now");
+    match (cdr, healthlake) {
+        (Some(Side::There { .. }), Side::Gone) => match last.map(|line| line.verdict.as_str()) {
+            Some("not-mirrored") => advice
+                .push("the CDR has it and HealthLake does not: HealthLake does not support this type".into()),
+            Some(verdict) => advice.push(format!(
+                "the CDR has it and HealthLake does not; its last delivery ended as {verdict}. {resend}"
+            )),
+            None if order.nothing() => advice.push(format!(
+                "the CDR has it, HealthLake does not, and no delivery of it is remembered: it was not sent, or was lost on the way. Look at the Subscription; {resend}"
+            )),
+            None => advice.push(format!("the CDR has it and HealthLake does not. {resend}")),
+        },
+        (Some(Side::Gone), Side::There { .. }) => {
+            advice.push(format!("HealthLake has it and the CDR does not, or not any more. {resend}: the delete"));
+        }
+        (Some(Side::Gone), Side::Gone) => advice.push("neither side has it: nothing to do".into()),
+        (Some(Side::There { version: Some(now), .. }), Side::There { version, .. }) => {
+            let forwarded = order.forwarded.as_ref().and_then(|forwarded| forwarded.version_id.as_deref());
+            let ours = order.healthlake_version.map(|version| version.to_string());
+            match forwarded {
+                Some(forwarded) if forwarded != now => advice.push(format!(
+                    "version {forwarded} was forwarded, and the CDR is at {now}. If that lasts: {resend}"
+                )),
+                Some(_) if ours.is_some() && ours != *version => advice.push(format!(
+                    "the newest version was forwarded, and HealthLake's own version has moved since: somebody else writes to the data store. {resend}"
+                )),
+                Some(_) => advice.push("the version that the CDR has was forwarded: nothing to do".into()),
+                None => advice.push(format!(
+                    "both sides have it; nothing is remembered that tells whether they are equal. {resend}"
+                )),
+            }
+        }
+        _ => {}
+    }
+    if let Some(Side::Unknown { why }) = cdr {
+        advice.push(format!("the CDR can't be asked: {why}. `lakehook check` tries the same"));
+    }
+    if let Side::Unknown { why } = healthlake {
+        advice.push(format!("HealthLake can't be asked: {why}. `lakehook check` tries the same"));
+    }
+    if cdr.is_none() {
+        advice.push("without --cdr-url the two sides can't be compared".into());
+    }
+    if order.pending > 0 {
+        advice.push(
+            "the outcome of a write is not known yet: the next delivery of it settles that, or waits".into(),
+        );
+    }
+    // The last verdict's own advice, where it asks for something.
+    if let Some(code) = last.and_then(|line| code(&line.verdict)) {
+        let what = code.what_to_do();
+        if !what.starts_with("nothing") {
+            advice.push(format!("{}: {}", code.name, what.replace('\n', " ").replace("  ", " ")));
+        }
+    }
+    advice
+}
+
+#[cfg(test)]
+#[path = "resource_tests.rs"]
+mod tests;
