@@ -1,0 +1,103 @@
+//! The sender: so many connections, each with one delivery under way.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hdrhistogram::Histogram;
+use http_body_util::{BodyExt, Full};
+use hyper::Request;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::task::LocalSet;
+use tokio::time::{Instant, sleep_until};
+
+use crate::contestant::TOKEN;
+use crate::payload::Payload;
+use crate::{Load, Result};
+
+pub struct Driven {
+    pub deliveries: u64,
+    pub bytes: u64,
+    pub time: Duration,
+    /// Microseconds
+    pub latency: Histogram<u64>,
+}
+
+/// Each connection has its own share of the resources, so that none waits for another's turn.
+pub async fn drive(
+    address: SocketAddr,
+    base_path: &'static str,
+    payloads: &[Payload],
+    load: &Load,
+    time: Duration,
+) -> Result<Driven> {
+    let local = LocalSet::new();
+    let started = Instant::now();
+    let until = started + time;
+    // Spread over the connections: each sends at its share of the rate, whether or not the last answer was slow.
+    let every = load.rate.map(|rate| Duration::from_secs_f64(load.connections as f64 / rate as f64));
+    let mut tasks = Vec::new();
+    for connection in 0..load.connections {
+        let share: Rc<[(String, Bytes)]> = payloads
+            .iter()
+            .skip(connection)
+            .step_by(load.connections)
+            .map(|payload| (format!("{base_path}/{}", payload.path), payload.json.clone()))
+            .collect();
+        let offset = every.map_or(Duration::ZERO, |every| every.mul_f64(fastrand::f64()));
+        tasks.push(local.spawn_local(send(address, share, started + offset, until, every)));
+    }
+    local.await;
+    let mut all = Driven { deliveries: 0, bytes: 0, time: started.elapsed(), latency: Histogram::new(3)? };
+    for task in tasks {
+        let driven = task.await??;
+        all.deliveries += driven.deliveries;
+        all.bytes += driven.bytes;
+        all.latency.add(driven.latency)?;
+    }
+    Ok(all)
+}
+
+async fn send(
+    address: SocketAddr,
+    share: Rc<[(String, Bytes)]>,
+    first: Instant,
+    until: Instant,
+    every: Option<Duration>,
+) -> Result<Driven> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(TcpStream::connect(address).await?)).await?;
+    tokio::task::spawn_local(connection);
+    let mut driven = Driven { deliveries: 0, bytes: 0, time: Duration::ZERO, latency: Histogram::new(3)? };
+    let mut due = first;
+    for (path, json) in share.iter().cycle() {
+        if let Some(every) = every {
+            sleep_until(due).await;
+            due += every;
+        }
+        if Instant::now() >= until {
+            break;
+        }
+        let request = Request::put(path)
+            .header("host", "lakehook")
+            .header("authorization", format!("Bearer {TOKEN}"))
+            .header("content-type", "application/fhir+json; charset=UTF-8")
+            .header("user-agent", "HAPI-FHIR/8.8.0 (FHIR Client; FHIR 4.0.1/R4; apache)")
+            .body(Full::new(json.clone()))?;
+        // Counted from when it was due: a stall must not hide behind itself.
+        let started = every.map_or_else(Instant::now, |every| due - every);
+        sender.ready().await?;
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        response.into_body().collect().await?;
+        if !status.is_success() {
+            return Err(format!("{path} was answered {status}").into());
+        }
+        driven.latency.record(u64::try_from(started.elapsed().as_micros())?.max(1))?;
+        driven.deliveries += 1;
+        driven.bytes += json.len() as u64;
+    }
+    Ok(driven)
+}
