@@ -97,9 +97,9 @@ fn tell(explained: &Explained) -> String {
     let Explained { key, deliveries, order, cdr, healthlake, advice } = explained;
     let mut text = format!("{key}\n\n");
     let mut row = |name: &str, value: String| text.push_str(&format!("  {name:<12}{value}\n"));
-    row("CDR", cdr.as_ref().map_or("not asked: no --cdr-url".into(), side));
-    row("HealthLake", side(healthlake));
-    row("remembered", remembered(order));
+    row("CDR", cdr.as_ref().map_or("not asked: no --cdr-url".into(), Side::told));
+    row("HealthLake", healthlake.told());
+    row("remembered", order.told());
     if !deliveries.is_empty() {
         text.push_str("\nLast deliveries\n");
     }
@@ -117,38 +117,4 @@ fn tell(explained: &Explained) -> String {
         text.push_str(&format!("  - {line}\n"));
     }
     text.trim_end().to_owned()
-}
-
-fn side(side: &Side) -> String {
-    match side {
-        Side::There { version, last_updated } => {
-            let version =
-                version.as_deref().map(|version| format!(", version {version}")).unwrap_or_default();
-            let at = last_updated.as_deref().map(|at| format!(", {at}")).unwrap_or_default();
-            format!("has it{version}{at}")
-        }
-        Side::Gone => "does not have it, or not any more".into(),
-        Side::Unknown { why } => format!("not known: {why}"),
-    }
-}
-
-fn remembered(order: &crate::explain::Order) -> String {
-    if let Some(why) = &order.unknown {
-        return format!("not known: {why}");
-    }
-    let mut parts = Vec::new();
-    if let Some(forwarded) = &order.forwarded {
-        let id = forwarded.version_id.as_deref().or(forwarded.last_updated.as_deref());
-        parts.push(format!("forwarded version {}", id.unwrap_or("unknown")));
-    }
-    if let Some(at) = order.deleted {
-        parts.push(format!("deleted, the delete came {at}"));
-    }
-    if let Some(version) = order.healthlake_version {
-        parts.push(format!("HealthLake's version {version} after that"));
-    }
-    if order.pending > 0 {
-        parts.push(format!("{} writes whose outcome is not known", order.pending));
-    }
-    if parts.is_empty() { "nothing".into() } else { parts.join("; ") }
 }

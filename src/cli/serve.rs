@@ -99,7 +99,7 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
     });
     let admin = serve_admin(
         admin_listener,
-        admin::Admin { app: app.clone(), log: Some(log), control: Some(control) },
+        admin::Admin { app: app.clone(), log: Some(log), control: Some(control), sessions: Arc::default() },
     );
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

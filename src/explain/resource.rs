@@ -49,7 +49,45 @@ pub struct Order {
     pub unknown: Option<String>,
 }
 
+impl Side {
+    /// For people
+    pub fn told(&self) -> String {
+        match self {
+            Self::There { version, last_updated } => {
+                let version =
+                    version.as_deref().map(|version| format!(", version {version}")).unwrap_or_default();
+                let at = last_updated.as_deref().map(|at| format!(", {at}")).unwrap_or_default();
+                format!("has it{version}{at}")
+            }
+            Self::Gone => "does not have it, or not any more".into(),
+            Self::Unknown { why } => format!("not known: {why}"),
+        }
+    }
+}
+
 impl Order {
+    /// For people
+    pub fn told(&self) -> String {
+        if let Some(why) = &self.unknown {
+            return format!("not known: {why}");
+        }
+        let mut parts = Vec::new();
+        if let Some(forwarded) = &self.forwarded {
+            let id = forwarded.version_id.as_deref().or(forwarded.last_updated.as_deref());
+            parts.push(format!("forwarded version {}", id.unwrap_or("unknown")));
+        }
+        if let Some(at) = self.deleted {
+            parts.push(format!("deleted, the delete came {at}"));
+        }
+        if let Some(version) = self.healthlake_version {
+            parts.push(format!("HealthLake's version {version} after that"));
+        }
+        if self.pending > 0 {
+            parts.push(format!("{} writes whose outcome is not known", self.pending));
+        }
+        if parts.is_empty() { "nothing".into() } else { parts.join("; ") }
+    }
+
     fn nothing(&self) -> bool {
         self.unknown.is_none() && self.forwarded.is_none() && self.deleted.is_none() && self.pending == 0
     }

@@ -12,6 +12,7 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde_json::json;
 
+use super::console::{self, Sessions};
 use super::control::{self, Control};
 use super::metrics::Now;
 use super::telemetry::LogControl;
@@ -23,6 +24,8 @@ pub struct Admin {
     pub log: Option<LogControl>,
     /// None: no command is taken.
     pub control: Option<Control>,
+    /// Who is logged in at the console
+    pub sessions: Arc<Sessions>,
 }
 
 pub fn router(admin: Admin) -> Router {
@@ -35,6 +38,7 @@ pub fn router(admin: Admin) -> Router {
         .layer(from_fn_with_state(admin.clone(), control::authenticate));
     Router::new()
         .merge(commands)
+        .merge(console::routes(admin.clone()))
         .route("/metrics", get(metrics))
         .route("/healthz", get(detail))
         .route("/readyz", get(detail))
@@ -56,6 +60,13 @@ async fn metrics(State(admin): State<Admin>) -> Response {
 }
 
 async fn detail(State(admin): State<Admin>) -> Response {
+    let (ready, body) = details(&admin);
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(body)).into_response()
+}
+
+/// Whether it is ready, and all that health says in detail.
+pub(super) fn details(admin: &Admin) -> (bool, serde_json::Value) {
     let app = &admin.app;
     let healthlake = &app.forward.healthlake;
     let running = app.lifecycle.is_running();
@@ -77,8 +88,7 @@ async fn detail(State(admin): State<Admin>) -> Response {
         "orderStore": app.forward.store.name(),
         "resourcesRemembered": app.forward.store.len(),
     });
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(body)).into_response()
+    (ready, body)
 }
 
 async fn log(State(admin): State<Admin>) -> Response {

@@ -17,8 +17,9 @@ use tokio::time::Instant;
 use super::admin::Admin;
 use super::delivery_log;
 use crate::delivery::{Addressed, Delivery, Key};
+use crate::explain::{Explained, explain as explain_resource};
 use crate::mirror::{SOURCE_HEADER, Source, Told};
-use crate::receive::{Caller, Callers};
+use crate::receive::{App, Caller, Callers};
 
 /// Who may command this instance, and how much at once.
 #[derive(Clone)]
@@ -109,10 +110,12 @@ pub async fn explain(
     let Ok(key) = Key::new(&resource_type, &id) else {
         return (StatusCode::BAD_REQUEST, "not /explain/{Type}/{id}").into_response();
     };
-    let app = &admin.app;
+    Json(explained(&admin.app, &key).await).into_response()
+}
+
+pub(super) async fn explained(app: &App, key: &Key) -> Explained {
     let deliveries = app.recent.last(EXPLAINED, Some(&key.to_string()));
-    let deadline = Instant::now() + app.limits.deadline;
-    Json(crate::explain::explain(&app.forward, &key, deliveries, deadline).await).into_response()
+    explain_resource(&app.forward, key, deliveries, Instant::now() + app.limits.deadline).await
 }
 
 /// The last deliveries of all resources.

@@ -1,12 +1,14 @@
 //! What operators see: health, metrics, logs, and how the process starts and ends.
 
 pub mod admin;
+pub mod console;
 pub mod control;
 pub mod delivery_log;
 pub mod health;
 mod lifecycle;
 mod metrics;
 mod recent;
+mod series;
 pub mod telemetry;
 mod watch;
 

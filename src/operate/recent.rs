@@ -1,10 +1,12 @@
 //! The last deliveries, in memory: keys and verdicts, for `explain` and the console.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use super::series::{Series, Step};
 use crate::delivery::Key;
 use crate::forward::Report;
 
@@ -29,7 +31,19 @@ pub struct Line {
 }
 
 #[derive(Default)]
-pub struct Recent(Mutex<VecDeque<Line>>);
+pub struct Recent(Mutex<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    lines: VecDeque<Line>,
+    series: Series,
+}
+
+/// The last hour, and what became of deliveries by type since the start.
+pub struct Hour {
+    pub steps: Vec<Step>,
+    pub verdicts: BTreeMap<String, BTreeMap<&'static str, u64>>,
+}
 
 impl Recent {
     pub fn add(&self, delivery: &str, report: &Report) {
@@ -46,17 +60,28 @@ impl Recent {
             healthlake_request_id: said.and_then(|said| said.request_id.clone()),
             milliseconds: (report.stages.total().as_secs_f64() * 1e6).round() / 1e3,
         };
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.len() == KEPT {
-            lines.pop_front();
+        let resource_type = report.key.as_ref().map(Key::resource_type);
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.series.add(now(), resource_type, &report.verdict, report.stages.total());
+        if kept.lines.len() == KEPT {
+            kept.lines.pop_front();
         }
-        lines.push_back(line);
+        kept.lines.push_back(line);
     }
 
     /// The newest first, those of one resource or all of them.
     pub fn last(&self, most: usize, key: Option<&str>) -> Vec<Line> {
-        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = lines.iter().rev().filter(|line| key.is_none() || line.key.as_deref() == key);
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = kept.lines.iter().rev().filter(|line| key.is_none() || line.key.as_deref() == key);
         wanted.take(most).cloned().collect()
     }
+
+    pub fn hour(&self) -> Hour {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Hour { steps: kept.series.last_hour(now()), verdicts: kept.series.verdicts().clone() }
+    }
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

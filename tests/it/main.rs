@@ -6,6 +6,7 @@
 mod callers;
 mod captures;
 mod cli;
+mod console;
 mod contract_in;
 mod contract_in_bundles;
 mod contract_out;

@@ -9,18 +9,21 @@ use tokio::process::Command;
 
 use super::process::{Process, repository};
 
+/// `./test` installs what is in JavaScript and names the directory of its packages.
+pub fn node_modules() -> PathBuf {
+    env::var_os("LAKEHOOK_TEST_NODE_MODULES")
+        .map_or_else(|| repository().join("target/node/node_modules"), PathBuf::from)
+}
+
 pub struct Dynalite {
     process: Process,
     endpoint_url: String,
 }
 
 impl Dynalite {
-    /// `./test` installs it and names the directory of its packages in `LAKEHOOK_TEST_NODE_MODULES`.
     pub async fn start() -> Self {
-        let packages = env::var_os("LAKEHOOK_TEST_NODE_MODULES")
-            .map_or_else(|| repository().join("target/node/node_modules"), PathBuf::from);
         let mut command = Command::new("node");
-        command.arg(repository().join("tests/foreign/dynalite_serve.js")).arg(packages);
+        command.arg(repository().join("tests/foreign/dynalite_serve.js")).arg(node_modules());
         // The port is known only once it runs, and the log's name must differ from every other's.
         let name = format!("dynalite-{}", uuid::Uuid::new_v4().simple());
         let mut process = Process::start(&name, command);

@@ -1,0 +1,217 @@
+//! The pages, as HTML. Keys and verdicts only: nothing of a resource's content is ever here.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use serde_json::Value;
+
+use super::plot;
+use crate::explain::{Explained, Side, code};
+use crate::operate::Line;
+use crate::operate::recent::Hour;
+
+pub const STYLE: &str = include_str!("console.css");
+
+fn shell(title: &str, refresh: bool, form_token: Option<&str>, body: Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                @if refresh { meta http-equiv="refresh" content="10"; }
+                title { (title) " · lakehook" }
+                link rel="stylesheet" href="/console.css";
+                link rel="icon" href="data:,";
+            }
+            body {
+                a class="skip" href="#main" { "Skip to the content" }
+                header {
+                    p class="brand" { a href="/" { "lakehook" } }
+                    @if let Some(token) = form_token {
+                        form action="/console/resource" method="get" role="search" {
+                            label for="key" { "Resource" }
+                            input id="key" name="key" placeholder="Patient/123" required pattern="[A-Z][A-Za-z]*/[A-Za-z0-9.\\-]{1,64}" autocomplete="off";
+                            button { "Why?" }
+                        }
+                        form action="/console/logout" method="post" {
+                            input type="hidden" name="form_token" value=(token);
+                            button class="plain" { "Log out" }
+                        }
+                    }
+                }
+                main id="main" { (body) }
+            }
+        }
+    }
+}
+
+pub fn login(wrong: bool) -> Markup {
+    let body = html! {
+        h1 { "Log in" }
+        form class="login" action="/console/login" method="post" {
+            label for="token" { "Token" }
+            input id="token" name="token" type="password" required autofocus autocomplete="current-password";
+            button { "Log in" }
+        }
+        @if wrong { p class="bad" role="alert" { "That is not a token of this instance." } }
+        p { "It is the one of " code { "--admin-token-file" } ", or, with a data directory, the one in its "
+            code { "instance.json" } ", which is made anew at each start." }
+    };
+    shell("Log in", false, None, body)
+}
+
+pub struct Overview<'a> {
+    pub detail: &'a Value,
+    pub hour: &'a Hour,
+    pub recent: &'a [Line],
+    pub form_token: &'a str,
+}
+
+pub fn overview(overview: &Overview<'_>) -> Markup {
+    let Overview { detail, hour, recent, form_token } = overview;
+    let ready = detail["ready"] == Value::Bool(true);
+    let body = html! {
+        h1 {
+            @if ready { span class="state good" { "ready" } } @else { span class="state bad" { "not ready" } }
+            " " (env!("CARGO_PKG_VERSION"))
+        }
+        (plot::rates(&hour.steps))
+        (plot::latencies(&hour.steps))
+        section aria-labelledby="health" {
+            h2 id="health" { "Health" }
+            table { tbody { (health(detail, "")) } }
+        }
+        section aria-labelledby="verdicts" {
+            h2 id="verdicts" { "Verdicts by type, since the start" }
+            @if hour.verdicts.is_empty() { p { "No delivery yet." } } @else { (verdicts(hour)) }
+        }
+        section aria-labelledby="recent" {
+            h2 id="recent" { "Last deliveries" }
+            @if recent.is_empty() { p { "No delivery yet." } } @else { (deliveries(recent)) }
+        }
+    };
+    shell("Overview", true, Some(form_token), body)
+}
+
+/// A row for each value of the admin address's `/readyz`.
+fn health(value: &Value, path: &str) -> Markup {
+    html! {
+        @match value {
+            Value::Object(entries) => @for (name, value) in entries {
+                @let path = if path.is_empty() { words(name) } else { format!("{path}: {}", words(name)) };
+                (health(value, &path))
+            },
+            value => tr { th scope="row" { (path) } td { (plain(value)) } },
+        }
+    }
+}
+
+/// `bytesInFlight` as people write it.
+fn words(name: &str) -> String {
+    let mut words = String::new();
+    for c in name.chars() {
+        if c.is_ascii_uppercase() {
+            words.push(' ');
+        }
+        words.push(c.to_ascii_lowercase());
+    }
+    words
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "none".into(),
+        Value::Bool(true) => "yes".into(),
+        Value::Bool(false) => "no".into(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn verdicts(hour: &Hour) -> Markup {
+    html! {
+        div class="wide" { table {
+            thead { tr { th scope="col" { "type" } th scope="col" { "verdict" } th scope="col" class="number" { "deliveries" } } }
+            tbody {
+                @for (resource_type, verdicts) in &hour.verdicts {
+                    @for (verdict, count) in verdicts {
+                        tr { td { (resource_type) } td { (named(verdict)) } td class="number" { (count) } }
+                    }
+                }
+            }
+        } }
+    }
+}
+
+/// A verdict with what it means, for whoever points at it.
+fn named(verdict: &str) -> Markup {
+    match code(verdict) {
+        Some(code) => html! { a href=(format!("/console/code?name={}", code.name)) { (verdict) } },
+        None => html! { (verdict) },
+    }
+}
+
+fn deliveries(lines: &[Line]) -> Markup {
+    html! {
+        div class="wide" { table {
+            thead { tr {
+                th scope="col" { "at" } th scope="col" { "resource" } th scope="col" { "version" }
+                th scope="col" { "from" } th scope="col" { "verdict" } th scope="col" class="number" { "HealthLake" }
+                th scope="col" class="number" { "ms" }
+            } }
+            tbody { @for line in lines { tr {
+                td { (line.at.strftime("%H:%M:%S")) }
+                td { @if let Some(key) = &line.key { a href=(format!("/console/resource?key={key}")) { (key) } } }
+                td { (line.version_id.as_deref().unwrap_or_default()) }
+                td { (line.source) }
+                td { (named(&line.verdict)) }
+                td class="number" { @if let Some(status) = line.healthlake_status { (status) } }
+                td class="number" { (format!("{:.1}", line.milliseconds)) }
+            } } }
+        } }
+    }
+}
+
+pub fn resource(explained: &Explained, form_token: &str, sent: Option<&str>) -> Markup {
+    let Explained { key, deliveries: lines, order, cdr, healthlake, advice } = explained;
+    let body = html! {
+        h1 { (key) }
+        @if let Some(sent) = sent { p role="status" class="state" { "Sent what the CDR has now: " (named(sent)) } }
+        h2 { "What follows" }
+        ul { @for line in advice { li { (line) } } }
+        h2 { "Where it stands" }
+        table { tbody {
+            tr { th scope="row" { "CDR" } td { (cdr.as_ref().map_or("not asked: no --cdr-url".into(), Side::told)) } }
+            tr { th scope="row" { "HealthLake" } td { (healthlake.told()) } }
+            tr { th scope="row" { "remembered" } td { (order.told()) } }
+        } }
+        @if cdr.is_some() {
+            form action="/console/resend" method="post" {
+                input type="hidden" name="form_token" value=(form_token);
+                input type="hidden" name="key" value=(key);
+                button { "Send what the CDR has now" }
+            }
+        }
+        h2 { "Its last deliveries" }
+        @if lines.is_empty() { p { "This instance has seen none since its start." } } @else { (deliveries(lines)) }
+    };
+    shell(key, false, Some(form_token), body)
+}
+
+pub fn code_page(name: &str, form_token: &str) -> Option<Markup> {
+    let code = code(name)?;
+    let body = html! {
+        h1 { (code.name) }
+        // Our own text: Markdown of a few signs.
+        @for part in code.plain().split("- ").filter(|part| !part.trim().is_empty()) { p { (part.trim()) } }
+    };
+    Some(shell(code.name, false, Some(form_token), body))
+}
+
+pub fn message(title: &str, text: &str, form_token: Option<&str>) -> Markup {
+    shell(
+        title,
+        false,
+        form_token,
+        html! { h1 { (title) } p { (text) } p { (PreEscaped("<a href=\"/\">Overview</a>")) } },
+    )
+}
