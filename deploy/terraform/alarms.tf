@@ -155,22 +155,3 @@ resource "aws_cloudwatch_metric_alarm" "order_throttled" {
   ok_actions          = var.alarm_topic_arns
   tags                = var.tags
 }
-
-resource "aws_cloudwatch_metric_alarm" "dead_letters" {
-  count = length(aws_sqs_queue.dead_letters)
-
-  alarm_name          = "${var.name}-dead-letters"
-  alarm_description   = "Deliveries wait in the dead letter queue, for ${min(var.dead_letters_retention_days, 14)} days at the most"
-  namespace           = "AWS/SQS"
-  metric_name         = "ApproximateNumberOfMessagesVisible"
-  dimensions          = { QueueName = aws_sqs_queue.dead_letters[0].name }
-  statistic           = "Maximum"
-  period              = 300
-  evaluation_periods  = 1
-  threshold           = 0
-  comparison_operator = "GreaterThanThreshold"
-  treat_missing_data  = "notBreaching"
-  alarm_actions       = var.alarm_topic_arns
-  ok_actions          = var.alarm_topic_arns
-  tags                = var.tags
-}

@@ -19,12 +19,6 @@ locals {
   drain_delay    = 12
   drain_timeout  = 15
 
-  # One of the two is made, or none.
-  dead_letters = join("", concat(
-    [for bucket in aws_s3_bucket.dead_letters : "s3://${bucket.bucket}/"],
-    [for queue in aws_sqs_queue.dead_letters : "sqs:${queue.url}"],
-  ))
-
   settings = merge(
     {
       listen              = "0.0.0.0:8080"
@@ -36,7 +30,6 @@ locals {
       log-format          = "json"
     },
     var.healthlake_role_arn == null ? {} : { role-arn = var.healthlake_role_arn },
-    var.dead_letters == "off" ? {} : { dead-letters = local.dead_letters },
     var.settings,
   )
   secrets = merge({ token = var.token_secret_arn }, var.secret_settings)
@@ -93,7 +86,7 @@ resource "aws_ecs_task_definition" "lakehook" {
         logDriver = "awslogs"
         options = {
           awslogs-group         = aws_cloudwatch_log_group.lakehook.name
-          awslogs-region        = data.aws_region.current.name
+          awslogs-region        = data.aws_region.current.id
           awslogs-stream-prefix = "lakehook"
         }
       }

@@ -2,7 +2,7 @@
 
 resource "aws_security_group" "load_balancer" {
   name_prefix = "${var.name}-lb-"
-  description = "lakehook's load balancer"
+  description = "Load balancer of lakehook"
   vpc_id      = var.vpc_id
   tags        = var.tags
 
@@ -44,7 +44,7 @@ resource "aws_vpc_security_group_egress_rule" "to_service" {
 
 resource "aws_security_group" "service" {
   name_prefix = "${var.name}-"
-  description = "lakehook's tasks"
+  description = "Tasks of lakehook"
   vpc_id      = var.vpc_id
   tags        = var.tags
 
@@ -75,7 +75,7 @@ resource "aws_vpc_security_group_egress_rule" "cdr_api" {
   count = var.cdr_api == null ? 0 : 1
 
   security_group_id = aws_security_group.service.id
-  description       = "The CDR's own API"
+  description       = "API of the CDR"
   cidr_ipv4         = var.cdr_api.cidr_block
   ip_protocol       = "tcp"
   from_port         = var.cdr_api.port

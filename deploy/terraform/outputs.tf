@@ -20,8 +20,3 @@ output "service_security_group_id" {
 output "log_group_name" {
   value = aws_cloudwatch_log_group.lakehook.name
 }
-
-output "dead_letters" {
-  description = "The setting dead-letters; empty where it is off"
-  value       = local.dead_letters
-}

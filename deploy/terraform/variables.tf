@@ -87,7 +87,7 @@ variable "settings" {
   default     = {}
 
   validation {
-    condition     = length(setintersection(keys(var.settings), ["token", "basic", "hmac-secret", "cdr-token", "cdr-basic", "role-external-id"])) == 0
+    condition     = length(setintersection(keys(var.settings), ["token", "basic", "hmac-secret", "admin-token", "cdr-token", "cdr-basic", "role-external-id"])) == 0
     error_message = "A secret would stand in the task definition in plain text: give it by secret_settings."
   }
 }
@@ -166,29 +166,6 @@ variable "order_kms_key_arn" {
   description = "A key of yours for the order table; null for the one that AWS owns"
   type        = string
   default     = null
-}
-
-variable "dead_letters" {
-  description = "Where deliveries that can't be forwarded are kept: off, s3 or sqs. They hold whole resources"
-  type        = string
-  default     = "off"
-
-  validation {
-    condition     = contains(["off", "s3", "sqs"], var.dead_letters)
-    error_message = "One of off, s3, sqs."
-  }
-}
-
-variable "dead_letters_kms_key_arn" {
-  description = "A key of yours for the dead letters; null for AWS's own key for S3, and SQS's"
-  type        = string
-  default     = null
-}
-
-variable "dead_letters_retention_days" {
-  description = "They are gone after this; SQS keeps them for 14 at the most"
-  type        = number
-  default     = 14
 }
 
 variable "log_retention_days" {
