@@ -48,7 +48,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if not (or .Values.tokens.existingSecret $own) }}
 {{- fail "nothing authenticates the CDR, and lakehook would not start: set tokens.existingSecret, or settings.basic-file, settings.hmac-secret-file or settings.tls-client-ca with a mounted file" }}
 {{- end }}
-{{- range list "token" "basic" "hmac-secret" "cdr-token" "cdr-basic" "role-external-id" }}
+{{- range list "token" "basic" "hmac-secret" "admin-token" "cdr-token" "cdr-basic" "role-external-id" }}
 {{- if hasKey $.Values.settings . }}
 {{- fail (printf "settings.%s is a secret, and would stand in the release in plain text: mount it and set its -file setting, or take it from a Secret in extraEnv" .) }}
 {{- end }}
