@@ -13,6 +13,11 @@ lint:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets -- -D warnings
     .ci/check-docs
+    deploy/check
+
+# The Dockerfile, the chart, the modules, the alert rules, the licences
+deploy:
+    deploy/check
 
 # Each fuzz target for so many seconds
 fuzz seconds="3600":
