@@ -25,12 +25,10 @@ pub enum Fallback {
     Supersede,
 }
 
-/// A CDR's clock may be ahead of ours by this much, and by the time that its DELETE was on its way, before a
-/// `meta.lastUpdated` proves too much (milliseconds).
-pub const CLOCK_SKEW: Millis = 50;
-
-/// An upsert of `version`. `horizon`: after so long a sender has stopped repeating old deliveries.
-pub fn upsert(record: &Record, version: &Version, now: Millis, horizon: Millis) -> Rule {
+/// An upsert of `version`. `horizon`: after so long a sender has stopped repeating old deliveries. `clock_skew`: a CDR's
+/// clock may be ahead of ours by this much, and by the time that its DELETE was on its way, before a
+/// `meta.lastUpdated` proves too much.
+pub fn upsert(record: &Record, version: &Version, now: Millis, horizon: Millis, clock_skew: Millis) -> Rule {
     let order = record.forwarded.as_ref().and_then(|forwarded| compare(version, forwarded));
     let Some(tombstone) = record.deleted else {
         return if order == Some(Ordering::Less) { Rule::Superseded } else { Rule::Send };
@@ -40,7 +38,7 @@ pub fn upsert(record: &Record, version: &Version, now: Millis, horizon: Millis) 
     }
     // Written at the CDR after the DELETE had already come: a re-creation. Where the number fits too (the next but
     // one, the deletion having taken the one between), the clocks need not be trusted as far.
-    let margin = if is_next_but_one(record, version) { 0 } else { CLOCK_SKEW };
+    let margin = if is_next_but_one(record, version) { 0 } else { clock_skew };
     if instant_millis(version).is_some_and(|updated| updated > tombstone.at + margin) {
         return Rule::Send;
     }
@@ -80,6 +78,7 @@ mod tests {
 
     const NOW: Millis = 1_800_000_000_000;
     const HORIZON: Millis = 120_000;
+    const CLOCK_SKEW: Millis = 50;
 
     fn v(number: u32) -> Version {
         Version { version_id: Some(number.to_string().into()), last_updated: None }
@@ -100,7 +99,7 @@ mod tests {
     }
 
     fn up(record: &Record, version: &Version) -> Rule {
-        upsert(record, version, NOW, HORIZON)
+        upsert(record, version, NOW, HORIZON, CLOCK_SKEW)
     }
 
     const DOUBT_SUPERSEDE: Rule = Rule::InDoubt { without_cdr: Fallback::Supersede };

@@ -40,6 +40,19 @@ const BOUNDS: Bounds = Bounds { attempt: Duration::from_secs(30), attempts: 2 };
 static MOTO: OnceCell<Moto> = OnceCell::const_new();
 static DYNALITE: OnceCell<Dynalite> = OnceCell::const_new();
 
+/// What the seeded simulation drives the store over.
+mod in_a_simulated_table {
+    use super::*;
+
+    crate::order::store_tests::conformance!(fresh, Scale::LOCAL);
+
+    async fn fresh() -> Fresh {
+        let client = client(&config(), None, BOUNDS);
+        let table: Arc<super::super::simulated::Table> = Arc::default();
+        Fresh { store: Arc::new(DynamoStore::simulated(Arc::new(table), client)), keep: Box::new(()) }
+    }
+}
+
 mod in_moto {
     use super::*;
 
@@ -76,7 +89,7 @@ fn over(endpoint_url: &str) -> Fresh {
     Fresh { store: Arc::new(store), keep: Box::new(()) }
 }
 
-fn config() -> SdkConfig {
+pub(super) fn config() -> SdkConfig {
     let credentials = Credentials::new("AKIDTEST", "secret", None, None, "test");
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())

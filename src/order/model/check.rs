@@ -226,7 +226,7 @@ impl Mirror {
                     }
                     Landed::Gone => {
                         running.answered = true;
-                        Event::Gone
+                        Event::Gone { earlier: false }
                     }
                     Landed::Precondition => Event::Precondition { earlier: false },
                 }

@@ -134,6 +134,7 @@ impl World {
             has_cdr,
             settle: SETTLE,
             horizon: 10 * TICK,
+            clock_skew: 0,
             on_store_failure: OnStoreFailure::Refuse,
         };
         let mut walk = Walk::new(want, protocol, self.now + DEADLINE);
