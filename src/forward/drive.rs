@@ -239,3 +239,7 @@ impl<'a> Drive<'a> {
         self.now() + millis(left)
     }
 }
+
+#[cfg(test)]
+#[path = "drive_tests.rs"]
+mod tests;

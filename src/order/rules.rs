@@ -36,10 +36,9 @@ pub fn upsert(record: &Record, version: &Version, now: Millis, horizon: Millis, 
     if matches!(order, Some(Ordering::Less | Ordering::Equal)) {
         return Rule::Superseded;
     }
-    // Written at the CDR after the DELETE had already come: a re-creation. Where the number fits too (the next but
-    // one, the deletion having taken the one between), the clocks need not be trusted as far.
-    let margin = if is_next_but_one(record, version) { 0 } else { clock_skew };
-    if instant_millis(version).is_some_and(|updated| updated > tombstone.at + margin) {
+    // Written at the CDR after the DELETE had already come: a re-creation. Nothing but the clock tells: the next but one
+    // after the deleted version may be the re-creation, or the last update before a DELETE that overtook it.
+    if instant_millis(version).is_some_and(|updated| updated > tombstone.at.saturating_add(clock_skew)) {
         return Rule::Send;
     }
     // A raw Binary says nothing of its version: arrival order is all there is.
@@ -50,14 +49,6 @@ pub fn upsert(record: &Record, version: &Version, now: Millis, horizon: Millis, 
     // first, as long as the sender may still be repeating such an update.
     let late = now <= tombstone.at + horizon;
     Rule::InDoubt { without_cdr: if late { Fallback::Supersede } else { Fallback::Send } }
-}
-
-/// Every version up to the deleted one has come, and this is the second behind it.
-fn is_next_but_one(record: &Record, version: &Version) -> bool {
-    let deleted = record.forwarded.as_ref().and_then(whole_number);
-    deleted.is_some_and(|deleted| {
-        record.seen.had_all_up_to(deleted) && whole_number(version) == deleted.checked_add(2)
-    })
 }
 
 /// A DELETE: it carries no version. Where every version up to the newest has come, none of them can have been a
@@ -133,14 +124,14 @@ mod tests {
         assert_eq!(up(&record, &at(5, NOW - 100_000 + CLOCK_SKEW)), DOUBT_SUPERSEDE, "the clocks may differ");
     }
 
+    /// Found by a seeded storm: 1 is there, 2, 3 and the deletion (4) are made at once, and the DELETE comes first, with
+    /// lakehook's clock behind the CDR's.
     #[test]
-    fn rule_3_a_re_creation_whose_number_fits_is_sent_soon() {
+    fn rule_3_a_number_that_fits_is_no_proof_of_a_re_creation() {
         let mut record = record(&[1], Some(NOW - 1000));
         record.seen.add(3);
-        assert_eq!(up(&record, &at(3, NOW - 980)), Rule::Send);
-        assert_eq!(up(&record, &at(3, NOW - 1500)), DOUBT_SUPERSEDE, "written before the DELETE came");
-        assert_eq!(up(&record, &at(4, NOW - 980)), DOUBT_SUPERSEDE, "another number");
-        assert_eq!(up(&record, &at(4, NOW - 900)), Rule::Send);
+        assert_eq!(up(&record, &at(3, NOW - 980)), DOUBT_SUPERSEDE);
+        assert_eq!(up(&record, &at(3, NOW - 1000 + CLOCK_SKEW + 1)), Rule::Send);
     }
 
     #[test]

@@ -258,7 +258,9 @@ impl Walk {
             Write::Delete | Write::Current => {
                 // The CDR told of it later than the delivery came.
                 let at = if sending.current { now } else { self.began };
-                record.deleted = Some(Tombstone { at });
+                // One that waited long for its claim is not the last that came.
+                let before = record.deleted.map_or(0, |tombstone| tombstone.at);
+                record.deleted = Some(Tombstone { at: at.max(before) });
                 record.etag = None;
             }
         }

@@ -289,3 +289,15 @@ fn a_cut_attempt_is_remembered_where_the_deadline_passes_meanwhile() {
         assert_eq!(walk.apply(Event::Settled, DEADLINE), Action::Done(End::Unsettled));
     }
 }
+
+/// Found by a seeded storm: the older tombstone took an update from before the deletion for a re-creation.
+#[test]
+fn a_delete_that_waited_does_not_set_the_tombstone_back() {
+    let mut walk = walk(Want::Delete, true);
+    walk.apply(Event::Begin, NOW);
+    let later = Some(Tombstone { at: NOW + 500 });
+    let gone = Record { deleted: later, ..alive(&[1], None) };
+    walk.apply(Event::Claimed(gone), NOW + 1000);
+    let record = settled(walk.apply(Event::Gone { earlier: false }, NOW + 1100));
+    assert_eq!(record.deleted, later);
+}

@@ -127,6 +127,15 @@ impl Knobs {
             freezes: one_of(random, &[0, 0, 20_000]),
             kills: one_of(random, &[0, 0, 15_000]),
         };
+        if random.f64() < 0.2 {
+            // Deliveries come at once: what clocks say of before and after is closest to being wrong.
+            (knobs.hand_on, knobs.ways[0], knobs.pauses.0) = (0, 2, 5);
+            knobs.clocks_differ = knobs.clock_skew;
+        }
+        if without == Some(Without::LeftBehind) {
+            // What it guards against is rare: a process that dies, or stands still, just when it sends.
+            (knobs.kills, knobs.stalls, knobs.faults[2]) = (4000, 0.1, 0.25);
+        }
         if kept == Kept::InMemory {
             // Its end would be the end of what it remembers.
             knobs.kills = 0;
