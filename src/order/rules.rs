@@ -30,15 +30,35 @@ pub enum Fallback {
 /// `meta.lastUpdated` proves too much.
 pub fn upsert(record: &Record, version: &Version, now: Millis, horizon: Millis, clock_skew: Millis) -> Rule {
     let order = record.forwarded.as_ref().and_then(|forwarded| compare(version, forwarded));
+    let updated = instant_millis(version);
     let Some(tombstone) = record.deleted else {
-        return if order == Some(Ordering::Less) { Rule::Superseded } else { Rule::Send };
+        let before = record.forwarded.as_ref().and_then(instant_millis);
+        // Numbers and clock disagree: versions have begun anew, in a CDR that was restored from a backup. Which of the
+        // two is from before that?
+        let disagree = match (order, updated, before) {
+            (Some(Ordering::Less), Some(updated), Some(before)) => {
+                updated > before.saturating_add(clock_skew)
+            }
+            (Some(Ordering::Greater), Some(updated), Some(before)) => {
+                before > updated.saturating_add(clock_skew)
+            }
+            _ => false,
+        };
+        return match order {
+            Some(Ordering::Less) if disagree => Rule::InDoubt { without_cdr: Fallback::Supersede },
+            Some(Ordering::Less) => Rule::Superseded,
+            _ if disagree => Rule::InDoubt { without_cdr: Fallback::Send },
+            _ => Rule::Send,
+        };
     };
+    let since = updated.is_some_and(|updated| updated > tombstone.at.saturating_add(clock_skew));
     if matches!(order, Some(Ordering::Less | Ordering::Equal)) {
-        return Rule::Superseded;
+        // Not newer than what was deleted, and written after the deletion: the same.
+        return if since { Rule::InDoubt { without_cdr: Fallback::Supersede } } else { Rule::Superseded };
     }
     // Written at the CDR after the DELETE had already come: a re-creation. Nothing but the clock tells: the next but one
     // after the deleted version may be the re-creation, or the last update before a DELETE that overtook it.
-    if instant_millis(version).is_some_and(|updated| updated > tombstone.at.saturating_add(clock_skew)) {
+    if since {
         return Rule::Send;
     }
     // A raw Binary says nothing of its version: arrival order is all there is.
@@ -122,6 +142,21 @@ mod tests {
         let record = record(&[1], Some(NOW - 100_000));
         assert_eq!(up(&record, &at(5, NOW)), Rule::Send);
         assert_eq!(up(&record, &at(5, NOW - 100_000 + CLOCK_SKEW)), DOUBT_SUPERSEDE, "the clocks may differ");
+    }
+
+    #[test]
+    fn rule_4_numbers_that_begin_anew_are_in_doubt_where_the_clock_tells() {
+        let mut alive = record(&[1, 2, 3], None);
+        alive.forwarded = Some(at(3, NOW - 1000));
+        assert_eq!(up(&alive, &at(2, NOW - 1000 + CLOCK_SKEW)), Rule::Superseded);
+        assert_eq!(up(&alive, &at(2, NOW)), DOUBT_SUPERSEDE);
+        assert_eq!(up(&alive, &at(3, NOW)), Rule::Send);
+        // The other way round: a late delivery from before the restore.
+        assert_eq!(up(&alive, &at(9, NOW - 5000)), DOUBT_SEND);
+        assert_eq!(up(&alive, &at(4, NOW - 1000 - CLOCK_SKEW)), Rule::Send);
+        let deleted = Record { deleted: Some(Tombstone { at: NOW - 500 }), ..alive };
+        assert_eq!(up(&deleted, &at(1, NOW)), DOUBT_SUPERSEDE);
+        assert_eq!(up(&deleted, &at(3, NOW - 1000)), Rule::Superseded);
     }
 
     /// Found by a seeded storm: 1 is there, 2, 3 and the deletion (4) are made at once, and the DELETE comes first, with

@@ -28,6 +28,20 @@ pub(super) enum Step {
     Delay {
         replica: usize,
     },
+    /// The first attempt of a write is cut, carried out or on its way, and the write sent once more.
+    Repeat {
+        replica: usize,
+        landed: bool,
+    },
+    /// The order store does not answer, whether it did what it was asked for or not.
+    StoreFails {
+        replica: usize,
+        done: bool,
+    },
+    /// The CDR, or HealthLake, can't be read.
+    ReadFails {
+        replica: usize,
+    },
     Crash {
         replica: usize,
     },
@@ -72,6 +86,16 @@ impl Model for Mirror {
                         let writes = matches!(running.action, Action::Put { .. } | Action::Delete { .. });
                         if writes && is_enabled(world, running) {
                             steps.extend([Step::Mute { replica }, Step::Delay { replica }]);
+                            steps.extend([true, false].map(|landed| Step::Repeat { replica, landed }));
+                        }
+                        match running.action {
+                            Action::Claim { .. } | Action::Settle(_) | Action::Release => {
+                                steps.extend([true, false].map(|done| Step::StoreFails { replica, done }));
+                            }
+                            Action::AskCdr | Action::ReadHealthLake => {
+                                steps.push(Step::ReadFails { replica });
+                            }
+                            _ => {}
                         }
                     }
                 }
@@ -103,11 +127,58 @@ impl Model for Mirror {
                 let owner = (1..).find(|owner| !taken.contains(owner) && !holds(&world, *owner))?;
                 world.replicas[replica] = Some(world.start(change, self.has_cdr, owner));
             }
-            Step::Do { replica } => self.act(&mut world, replica)?,
+            Step::Do { replica } => self.act(&mut world, replica, false)?,
+            Step::Repeat { replica, landed } => {
+                world.faults -= 1;
+                let (write, if_match) = written(&world, world.replicas[replica].as_ref()?)?;
+                if landed {
+                    world.land(write, if_match);
+                } else {
+                    world.late.push(Late { write, if_match, until: world.now + SETTLE });
+                }
+                self.act(&mut world, replica, true)?;
+            }
+            Step::StoreFails { replica, done } => {
+                world.faults -= 1;
+                let mut running = world.replicas[replica].take()?;
+                let event = match running.action.clone() {
+                    Action::Claim { write } => {
+                        if done {
+                            world.claim(&mut running, &write, self.without);
+                        }
+                        // As `forward::drive` does it.
+                        if !running.sent || self.without == Some(Without::KeptClaims) {
+                            world.settle(&running, None, self.without);
+                        }
+                        Event::StoreFailed
+                    }
+                    Action::Settle(record) => {
+                        if done {
+                            world.settle(&running, Some(record), self.without);
+                        }
+                        Event::StoreFailed
+                    }
+                    _ if done => return None,
+                    _ => Event::Released,
+                };
+                apply(&mut world, &mut running, event);
+                world.replicas[replica] = Some(running);
+            }
+            Step::ReadFails { replica } => {
+                world.faults -= 1;
+                let mut running = world.replicas[replica].take()?;
+                let event = match running.action {
+                    Action::AskCdr => Event::CdrFailed,
+                    _ => Event::HealthLakeFailed,
+                };
+                apply(&mut world, &mut running, event);
+                world.replicas[replica] = Some(running);
+            }
             Step::Mute { replica } => {
                 world.faults -= 1;
                 let mut running = world.replicas[replica].take()?;
                 let (change, if_match) = written(&world, &running)?;
+                running.sent = true;
                 world.land(change, if_match);
                 apply(&mut world, &mut running, Event::Unknown);
                 world.replicas[replica] = Some(running);
@@ -116,6 +187,7 @@ impl Model for Mirror {
                 world.faults -= 1;
                 let mut running = world.replicas[replica].take()?;
                 let (write, if_match) = written(&world, &running)?;
+                running.sent = true;
                 world.late.push(Late { write, if_match, until: world.now + SETTLE });
                 apply(&mut world, &mut running, Event::Unknown);
                 world.replicas[replica] = Some(running);
@@ -202,7 +274,8 @@ fn apply(world: &mut World, running: &mut Running, event: Event) {
 }
 
 impl Mirror {
-    fn act(&self, world: &mut World, replica: usize) -> Option<()> {
+    /// `earlier`: a first attempt of the write was cut.
+    fn act(&self, world: &mut World, replica: usize, earlier: bool) -> Option<()> {
         let mut running = world.replicas[replica].take()?;
         let event = match running.action.clone() {
             Action::Claim { write } => match world.claim(&mut running, &write, self.without) {
@@ -218,27 +291,31 @@ impl Mirror {
             }
             Action::Put { .. } | Action::Delete { .. } => {
                 let (change, if_match) = written(world, &running)?;
+                running.sent = true;
                 match world.land(change, if_match) {
                     Landed::Took => {
                         running.answered = true;
+                        if self.without == Some(Without::OutcomesBeforeAnswers) {
+                            world.undelivered.retain(|change| *change != running.change);
+                        }
                         let etag = world.alive().then_some(Etag(world.etag));
-                        Event::Took { etag, earlier: false }
+                        Event::Took { etag, earlier }
                     }
                     Landed::Gone => {
                         running.answered = true;
-                        Event::Gone { earlier: false }
+                        Event::Gone { earlier }
                     }
-                    Landed::Precondition => Event::Precondition { earlier: false },
+                    Landed::Precondition => Event::Precondition { earlier },
                 }
             }
             Action::ReadHealthLake => Event::AtHealthLake(world.alive().then_some(Etag(world.etag))),
             Action::Wait { .. } => Event::Woke,
-            Action::Settle(record) => match world.settle(running.owner, Some(record)) {
+            Action::Settle(record) => match world.settle(&running, Some(record), self.without) {
                 true => Event::Settled,
                 false => Event::Lost,
             },
             Action::Release => {
-                world.settle(running.owner, None);
+                world.settle(&running, None, self.without);
                 Event::Released
             }
             Action::Done(end) => {
@@ -265,6 +342,8 @@ const UPDATED_AND_DELETED: &[Change] = &[Change::Put(1), Change::Put(2), Change:
 const RE_CREATED: &[Change] = &[Change::Put(1), Change::Delete, Change::Put(3)];
 
 const EVERYTHING: Budget = Budget { faults: 1, ticks: 1, copies: 1 };
+/// A cut attempt and a store that fails, say.
+const TWO_FAULTS: Budget = Budget { faults: 2, ticks: 1, copies: 0 };
 const CALM: Budget = Budget { faults: 1, ticks: 1, copies: 0 };
 
 fn explore(mirror: Mirror) -> impl Checker<Mirror> {
@@ -294,6 +373,16 @@ fn deletes_hold() {
 }
 
 #[test]
+fn updates_hold_with_two_faults() {
+    holds_with(&[UPDATES], true, TWO_FAULTS);
+}
+
+#[test]
+fn deletes_hold_with_two_faults() {
+    holds_with(&[DELETED], true, TWO_FAULTS);
+}
+
+#[test]
 fn updates_and_deletes_hold() {
     holds_with(&[UPDATED_AND_DELETED], true, CALM);
     holds_with(&[UPDATED_AND_DELETED], false, CALM);
@@ -307,7 +396,11 @@ fn re_creations_hold() {
 
 /// Each rule is needed: without it a counterexample is found.
 fn fails_without(without: Without, scripts: &'static [super::Script], property: &'static str) {
-    let mirror = Mirror { scripts, has_cdr: true, budget: CALM, without: Some(without) };
+    fails_with(CALM, without, scripts, property);
+}
+
+fn fails_with(budget: Budget, without: Without, scripts: &'static [super::Script], property: &'static str) {
+    let mirror = Mirror { scripts, has_cdr: true, budget, without: Some(without) };
     let found = stateright::HasDiscoveries::AnyOf([property].into());
     let checker = mirror.checker().finish_when(found).threads(2).spawn_bfs().join();
     checker.assert_any_discovery(property);
@@ -336,6 +429,37 @@ fn without_fences_a_late_write_goes_back() {
 #[test]
 fn without_what_ended_claims_leave_behind_a_paused_write_goes_back() {
     fails_without(Without::LeftBehind, &[UPDATES, DELETED], "versions never go back");
+}
+
+#[test]
+fn without_keeping_a_claim_under_which_was_sent_versions_go_back() {
+    let budget = Budget { faults: 2, ticks: 0, copies: 1 };
+    fails_with(budget, Without::KeptClaims, &[UPDATES], "versions never go back");
+}
+
+/// docs/order.md, "Why two round trips to DynamoDB": the outcome alone is not safe.
+#[test]
+fn one_round_trip_without_a_claim_beforehand_goes_back() {
+    fails_without(Without::ClaimsBeforehand, &[UPDATES], "versions never go back");
+    fails_without(Without::ClaimsBeforehand, &[DELETED], "nothing deleted reappears");
+}
+
+/// The claim alone is: but nothing else gets through until it has ended by itself.
+#[test]
+fn one_round_trip_without_the_outcome_holds_the_resource_up() {
+    let budget = Budget { ticks: 0, ..CALM };
+    let mirror = |without| Mirror { scripts: &[UPDATES], has_cdr: true, budget, without };
+    explore(mirror(Some(Without::Outcomes))).assert_no_discovery("it becomes quiet and equal");
+    explore(mirror(None)).assert_properties();
+}
+
+/// But the sender need not wait for the second: if it gets lost, the claim still tells what may have been written.
+#[test]
+fn an_answer_before_the_outcome_is_written_down_would_hold() {
+    for scripts in [&[UPDATES], &[DELETED]] {
+        let without = Some(Without::OutcomesBeforeAnswers);
+        explore(Mirror { scripts, has_cdr: true, budget: CALM, without }).assert_properties();
+    }
 }
 
 /// Rule 4: a late DELETE takes the re-creation away where no CDR is asked. That is the rule without a CDR,
