@@ -20,5 +20,7 @@ pub mod order;
 pub mod receive;
 pub mod sandbox;
 pub mod settings;
+#[cfg(test)]
+mod simulation;
 pub mod validate;
 pub mod verdict;

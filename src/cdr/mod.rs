@@ -17,7 +17,15 @@ pub struct Cdr {
     authorization: Option<HeaderValue>,
     /// Larger resources are not read (bytes).
     limit: usize,
+    #[cfg(test)]
+    simulated: Option<Simulated>,
 }
+
+/// A CDR without a socket, for `crate::simulation`: the status and the body of a path below its base.
+#[cfg(test)]
+pub(crate) type Simulated = std::sync::Arc<
+    dyn Fn(String) -> futures_util::future::BoxFuture<'static, Result<(u16, Bytes), CdrError>> + Send + Sync,
+>;
 
 /// What the CDR has now.
 #[derive(Debug)]
@@ -58,7 +66,16 @@ impl Cdr {
             client: trust.apply(builder)?.build()?,
             authorization,
             limit,
+            #[cfg(test)]
+            simulated: None,
         })
+    }
+
+    /// `client` is not used.
+    #[cfg(test)]
+    pub(crate) fn simulated(simulated: Simulated, client: reqwest::Client) -> Self {
+        let (base, limit) = (String::new(), usize::MAX);
+        Self { base, client, authorization: None, limit, simulated: Some(simulated) }
     }
 
     pub async fn read(&self, key: &Key, deadline: Instant) -> Result<Current, CdrError> {
@@ -76,6 +93,10 @@ impl Cdr {
 
     /// GET of `path` below the base: the status and, where it is 200, the body.
     pub async fn get(&self, path: &str, deadline: Instant) -> Result<(u16, Bytes), CdrError> {
+        #[cfg(test)]
+        if let Some(simulated) = &self.simulated {
+            return timeout_at(deadline, simulated(path.to_owned())).await.unwrap_or(Err(CdrError::Deadline));
+        }
         let get = async {
             let url = format!("{}/{path}", self.base);
             let mut request = self.client.get(url).header(ACCEPT, "application/fhir+json");

@@ -29,6 +29,8 @@ pub(super) struct Drive<'a> {
     report: &'a mut Report,
     /// Why the CDR's answer could not be used
     refused: Option<Verdict>,
+    /// A write was sent under the claim.
+    sent: bool,
 }
 
 impl<'a> Drive<'a> {
@@ -40,7 +42,17 @@ impl<'a> Drive<'a> {
         report: &'a mut Report,
     ) -> Self {
         let owner = Owner(uuid::Uuid::new_v4().as_u128());
-        Self { forward, key, json, current: Bytes::new(), deadline, owner, report, refused: None }
+        Self {
+            forward,
+            key,
+            json,
+            current: Bytes::new(),
+            deadline,
+            owner,
+            report,
+            refused: None,
+            sent: false,
+        }
     }
 
     pub(super) async fn run(mut self, want: Want) -> Result<Verdict, Verdict> {
@@ -65,11 +77,13 @@ impl<'a> Drive<'a> {
             Action::AskCdr => self.ask_cdr().await,
             Action::Put { if_match, current } => {
                 let json = if current { &self.current } else { &self.json };
+                self.sent = true;
                 let attempted = healthlake.put(key, json, if_match, deadline).await;
                 self.report.heard(&attempted, started);
                 self.written(&attempted, if_match)
             }
             Action::Delete { if_match } => {
+                self.sent = true;
                 let attempted = healthlake.delete(key, if_match, deadline).await;
                 self.report.heard(&attempted, started);
                 self.written(&attempted, if_match)
@@ -126,8 +140,12 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// It may have been made all the same: given back, it does not hold the next delivery up until it ends.
+    /// It may have been made all the same: given back, it does not hold the next delivery up until it ends. Unless
+    /// something was sent under it before: that it may have landed is known from the claim alone.
     fn claim_failed(&mut self, error: &str) -> Event {
+        if self.sent {
+            return self.store_failed(error);
+        }
         let (store, key, owner) = (self.forward.store.clone(), self.key.clone(), self.owner);
         tokio::spawn(async move {
             let _ = store.release(&key, owner).await;
@@ -177,7 +195,7 @@ impl<'a> Drive<'a> {
                     let etag = said.etag.as_deref().and_then(Etag::parse);
                     return Event::Took { etag, earlier: attempted.earlier_unknown };
                 }
-                Meaning::Gone => return Event::Gone,
+                Meaning::Gone => return Event::Gone { earlier: attempted.earlier_unknown },
                 Meaning::Conflict if if_match.is_some() && said.status == 412 => precondition,
                 // It is not there any more, so it has not the version that was asked for; if it is HealthLake that
                 // says so.
@@ -224,3 +242,7 @@ impl<'a> Drive<'a> {
         self.now() + millis(left)
     }
 }
+
+#[cfg(test)]
+#[path = "drive_tests.rs"]
+mod tests;

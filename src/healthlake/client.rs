@@ -54,13 +54,39 @@ pub struct Options {
 
 pub struct HealthLake {
     endpoint: Endpoint,
-    client: reqwest::Client,
+    wire: Wire,
     credentials: Arc<Manager>,
     region: String,
     headers: HeaderMap,
     clock: Clock,
     last: ArcSwapOption<LastAnswer>,
 }
+
+enum Wire {
+    Http(reqwest::Client),
+    #[cfg(test)]
+    Simulated(Simulated),
+}
+
+impl Wire {
+    fn http(&self) -> Option<&reqwest::Client> {
+        match self {
+            Self::Http(client) => Some(client),
+            #[cfg(test)]
+            Self::Simulated(_) => None,
+        }
+    }
+}
+
+/// HealthLake without a socket and without signatures, for `crate::simulation`.
+#[cfg(test)]
+pub(crate) type Simulated = Arc<
+    dyn Fn(
+            http::Request<Bytes>,
+        ) -> futures_util::future::BoxFuture<'static, Result<http::Response<Bytes>, CouldNot>>
+        + Send
+        + Sync,
+>;
 
 struct Call {
     method: Method,
@@ -119,13 +145,31 @@ impl HealthLake {
         let client = options.trust.apply(builder)?.build()?;
         Ok(Self {
             endpoint,
-            client,
+            wire: Wire::Http(client),
             credentials,
             region: options.region,
             headers,
             clock,
             last: ArcSwapOption::empty(),
         })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn simulated(
+        endpoint: Endpoint,
+        credentials: Arc<Manager>,
+        clock: Clock,
+        wire: Simulated,
+    ) -> Self {
+        Self {
+            endpoint,
+            wire: Wire::Simulated(wire),
+            credentials,
+            region: String::new(),
+            headers: HeaderMap::new(),
+            clock,
+            last: ArcSwapOption::empty(),
+        }
     }
 
     pub fn endpoint(&self) -> &str {
@@ -184,7 +228,7 @@ impl HealthLake {
 
     /// Why no connection comes about, in the words of whoever failed: DNS, TCP or TLS. Nothing is signed.
     pub async fn why_unreachable(&self, deadline: Instant) -> Option<String> {
-        let request = self.client.get(self.endpoint.metadata()).send();
+        let request = self.wire.http()?.get(self.endpoint.metadata()).send();
         let error = timeout_at(deadline, request).await.ok()?.err()?;
         Some(super::sts::describe(&error.without_url()))
     }
@@ -215,9 +259,12 @@ impl HealthLake {
     }
 
     async fn exchange(&self, call: &Call, body: &Bytes, held: &Held) -> Result<Exchange, CouldNot> {
-        let request = self.signed(call, body, held)?;
         let started = Instant::now();
-        let result = self.send(&call.method, request).await;
+        let result = match &self.wire {
+            Wire::Http(client) => send(client, &call.method, self.signed(call, body, held)?).await,
+            #[cfg(test)]
+            Wire::Simulated(wire) => simulate(wire, call, body).await,
+        };
         if let Ok(Exchange { said, .. }) = &result {
             self.last.store(Some(Arc::new(LastAnswer { status: said.status.as_u16(), at: (self.clock)() })));
         }
@@ -245,23 +292,38 @@ impl HealthLake {
         }
         Ok(request)
     }
+}
 
-    async fn send(&self, method: &Method, request: reqwest::Request) -> Result<Exchange, CouldNot> {
-        let mut response = self
-            .client
-            .execute(request)
-            .await
-            .map_err(|error| if error.is_connect() { CouldNot::Connect } else { CouldNot::Cut })?;
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|_| CouldNot::Cut)? {
-            if body.len() + chunk.len() > ANSWER_LIMIT {
-                break;
-            }
-            body.extend_from_slice(&chunk);
+async fn send(
+    client: &reqwest::Client,
+    method: &Method,
+    request: reqwest::Request,
+) -> Result<Exchange, CouldNot> {
+    let mut response = client
+        .execute(request)
+        .await
+        .map_err(|error| if error.is_connect() { CouldNot::Connect } else { CouldNot::Cut })?;
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|_| CouldNot::Cut)? {
+        if body.len() + chunk.len() > ANSWER_LIMIT {
+            break;
         }
-        let said = Said::read(method, response.status(), response.headers(), &body);
-        Ok(Exchange { said, headers: std::mem::take(response.headers_mut()), body: body.into() })
+        body.extend_from_slice(&chunk);
     }
+    let said = Said::read(method, response.status(), response.headers(), &body);
+    Ok(Exchange { said, headers: std::mem::take(response.headers_mut()), body: body.into() })
+}
+
+#[cfg(test)]
+async fn simulate(wire: &Simulated, call: &Call, body: &Bytes) -> Result<Exchange, CouldNot> {
+    let mut request = http::Request::builder().method(call.method.clone()).uri(&call.url);
+    if let Some(etag) = call.if_match {
+        request = request.header(IF_MATCH, etag.header());
+    }
+    let response = wire(request.body(body.clone()).map_err(|_| CouldNot::Sign)?).await?;
+    let (parts, body) = response.into_parts();
+    let said = Said::read(&call.method, parts.status, &parts.headers, &body);
+    Ok(Exchange { said, headers: parts.headers, body })
 }
 
 /// `host` as the client will send it: with a port only where the URL has one.

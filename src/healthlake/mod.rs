@@ -9,6 +9,8 @@ mod sign;
 mod sts;
 mod trust;
 
+#[cfg(test)]
+pub(crate) use client::Simulated;
 pub use client::{Attempted, Exchange, HealthLake, LastAnswer, Options, ValidationLevel};
 pub use credentials::{Clock, Credentials, CredentialsError, Manager};
 pub use endpoint::{Endpoint, EndpointError, is_loopback};

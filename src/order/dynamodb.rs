@@ -7,9 +7,14 @@ mod client;
 mod error;
 mod item;
 #[cfg(test)]
+pub(crate) mod simulated;
+#[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
+#[cfg(test)]
+use std::sync::Arc;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -23,6 +28,8 @@ use super::store::{Answer, ClaimRequest, Claimed, Owner, Settled, Store, StoreEr
 use crate::delivery::Key;
 pub use check::CheckError;
 pub use client::{Bounds, client};
+#[cfg(test)]
+pub(crate) use item::Item as SimulatedItem;
 use item::{Done, Item, PK};
 
 /// Longer than any resource rests between a version and a retry of the one before.
@@ -35,10 +42,14 @@ pub struct DynamoStore {
     client: Client,
     table: String,
     retention: Duration,
+    /// Which claim each owner in flight was given.
+    turns: Mutex<HashMap<(Key, u128), u64>>,
+    #[cfg(test)]
+    simulated: Option<Arc<dyn simulated::Service>>,
 }
 
 /// What came of a conditional update.
-enum Updated {
+pub(crate) enum Updated {
     /// The item as it was before.
     Yes(Item),
     /// The condition did not hold; the item, if it came with the refusal (the service sends it, dynalite does not).
@@ -48,21 +59,38 @@ enum Updated {
 impl DynamoStore {
     /// A resource that was not claimed for `retention` is forgotten.
     pub fn new(client: Client, table: String, retention: Duration) -> Self {
-        Self { client, table, retention }
+        Self {
+            client,
+            table,
+            retention,
+            turns: Mutex::default(),
+            #[cfg(test)]
+            simulated: None,
+        }
+    }
+
+    /// Over a table without a socket, for `crate::simulation`; `client` is not used.
+    #[cfg(test)]
+    pub(crate) fn simulated(service: Arc<dyn simulated::Service>, client: Client) -> Self {
+        Self { simulated: Some(service), ..Self::new(client, String::new(), DEFAULT_RETENTION) }
     }
 
     async fn try_claim(&self, key: &Key, request: &ClaimRequest) -> Result<Claimed, StoreError> {
         let mut closed_before = false;
         for _ in 0..ROUNDS {
             let found = match self.take(key, request, closed_before).await? {
-                Updated::Yes(before) => return self.claimed(key, before, request).await,
+                Updated::Yes(before) => {
+                    let turn = before.turn()? + 1;
+                    return self.claimed(key, before, turn, request).await;
+                }
                 Updated::No(found) => self.current(key, found).await?,
             };
             match found.claimant()? {
                 // The answer to an earlier attempt was lost, or the claim is prolonged.
                 Some(owner) if owner == request.owner => {
                     if let Updated::Yes(before) = self.prolong(key, request).await? {
-                        return self.claimed(key, before, request).await;
+                        let turn = before.turn()?;
+                        return self.claimed(key, before, turn, request).await;
                     }
                 }
                 Some(_) if found.claim_ends()? > request.now => {
@@ -79,7 +107,8 @@ impl DynamoStore {
 
     /// Takes a free resource, or one whose claim has ended: that claim moves among what was left behind, in the same
     /// update, so that no crash can lose it. The condition on `done` is for a request that was held up on its way and
-    /// arrives after its owner's claim was closed: it must not claim for nobody. `closed_before` leaves it out.
+    /// arrives after its owner's claim was closed: it must not claim for nobody. `closed_before` leaves it out. One that
+    /// arrives after another's claim was closed does claim for nobody, under another `turn`: it only costs time.
     async fn take(
         &self,
         key: &Key,
@@ -97,7 +126,10 @@ impl DynamoStore {
             values.insert(":released".to_owned(), Done::Released.by(request.owner));
         }
         let update = "SET left_behind = list_append(if_not_exists(left_behind, :none), if_not_exists(claim, :none)), \
-                      claim = :claim, claimant = :me, claim_ends = :until, expires = :expires";
+                      claim = :claim, claimant = :me, claim_ends = :until, expires = :expires, \
+                      turn = if_not_exists(turn, :zero) + :one";
+        values.insert(":zero".to_owned(), item::number(0));
+        values.insert(":one".to_owned(), item::number(1));
         self.update(key, update, &condition, values, ReturnValue::AllOld).await
     }
 
@@ -107,7 +139,14 @@ impl DynamoStore {
         self.update(key, update, "claimant = :me", values, ReturnValue::AllOld).await
     }
 
-    async fn claimed(&self, key: &Key, before: Item, request: &ClaimRequest) -> Result<Claimed, StoreError> {
+    async fn claimed(
+        &self,
+        key: &Key,
+        before: Item,
+        turn: u64,
+        request: &ClaimRequest,
+    ) -> Result<Claimed, StoreError> {
+        self.turns().insert((key.clone(), request.owner.0), turn);
         let record = match before.record(request) {
             Ok(record) => record,
             Err(error) => {
@@ -131,7 +170,8 @@ impl DynamoStore {
         let values =
             values([(":record", record.clone()), (":done", done.clone()), (":me", item::owner(owner))]);
         let update = "SET remembered = :record, done = :done REMOVE claim, claimant, claim_ends, left_behind";
-        match self.update(key, update, "claimant = :me", values, ReturnValue::None).await? {
+        let turn = self.turns().remove(&(key.clone(), owner.0));
+        match self.close(key, update, turn, values).await? {
             Updated::Yes(_) => Ok(Settled::Yes),
             Updated::No(found) => {
                 // It may be our own first attempt, whose answer was lost, that gave the claim back.
@@ -145,7 +185,29 @@ impl DynamoStore {
     async fn try_release(&self, key: &Key, owner: Owner) -> Result<(), StoreError> {
         let values = values([(":done", Done::Released.by(owner)), (":me", item::owner(owner))]);
         let update = "SET done = :done REMOVE claim, claimant, claim_ends";
-        self.update(key, update, "claimant = :me", values, ReturnValue::None).await.map(|_| ())
+        let turn = self.turns().remove(&(key.clone(), owner.0));
+        self.close(key, update, turn, values).await.map(|_| ())
+    }
+
+    /// Only the claim that was given: the same owner has another one where a request of its own was held up on its way
+    /// until after the end, and what it says under that would undo what others have written meanwhile.
+    async fn close(
+        &self,
+        key: &Key,
+        update: &str,
+        turn: Option<u64>,
+        mut values: HashMap<String, AttributeValue>,
+    ) -> Result<Updated, StoreError> {
+        let mut condition = "claimant = :me";
+        if let Some(turn) = turn {
+            condition = "claimant = :me AND turn = :turn";
+            values.insert(":turn".to_owned(), item::number(turn));
+        }
+        self.update(key, update, condition, values, ReturnValue::None).await
+    }
+
+    fn turns(&self) -> MutexGuard<'_, HashMap<(Key, u128), u64>> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn update(
@@ -156,6 +218,11 @@ impl DynamoStore {
         values: HashMap<String, AttributeValue>,
         before: ReturnValue,
     ) -> Result<Updated, StoreError> {
+        #[cfg(test)]
+        if let Some(service) = &self.simulated {
+            let (pk, update, condition) = (key.to_string(), update.to_owned(), condition.to_owned());
+            return service.update(simulated::Update { pk, update, condition, values }).await;
+        }
         let sent = self
             .client
             .update_item()
@@ -184,6 +251,10 @@ impl DynamoStore {
     async fn current(&self, key: &Key, found: Option<Item>) -> Result<Item, StoreError> {
         if let Some(found) = found {
             return Ok(found);
+        }
+        #[cfg(test)]
+        if let Some(service) = &self.simulated {
+            return service.get(key.to_string()).await;
         }
         let read = self.client.get_item().table_name(&self.table).key(PK, AttributeValue::S(key.to_string()));
         let answer = read.consistent_read(true).send().await;

@@ -100,21 +100,9 @@ impl Seen {
         }
     }
 
-    /// Every version from the first to `version` has come, and none behind it.
+    /// Every version from the first to `version` has come, as far as 64 back, and none behind it.
     pub fn whole_up_to(&self, version: u64) -> bool {
-        version == self.newest && self.had_all_up_to(version)
-    }
-
-    /// Every version from the first to `version` has come, as far as 64 back.
-    pub fn had_all_up_to(&self, version: u64) -> bool {
-        let Some(behind) = self.newest.checked_sub(version).filter(|behind| *behind < 64) else {
-            return false;
-        };
-        let bits = self.bits >> behind;
-        match version {
-            0 => false,
-            _ => u64::from(bits.trailing_ones()) >= version.min(64 - behind),
-        }
+        version != 0 && version == self.newest && u64::from(self.bits.trailing_ones()) >= version.min(64)
     }
 }
 

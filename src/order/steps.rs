@@ -21,6 +21,8 @@ pub struct Protocol {
     pub settle: Millis,
     /// After so long a sender has stopped repeating old deliveries.
     pub horizon: Millis,
+    /// A CDR's clock may be ahead of ours by this much.
+    pub clock_skew: Millis,
     pub on_store_failure: OnStoreFailure,
 }
 
@@ -73,8 +75,10 @@ pub enum Event {
         etag: Option<Etag>,
         earlier: bool,
     },
-    /// DELETE of what HealthLake does not have.
-    Gone,
+    /// DELETE of what HealthLake does not have. `earlier`: a first attempt of it was cut and may land yet.
+    Gone {
+        earlier: bool,
+    },
     /// HealthLake has another version than `if_match`. `earlier`: a first attempt of the write was cut, and may
     /// be what is in the way.
     Precondition {

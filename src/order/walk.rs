@@ -80,8 +80,10 @@ impl Walk {
     pub fn apply(&mut self, event: Event, now: Millis) -> Action {
         if now >= self.deadline && event.is_basis_of_a_write() {
             // The claim may have ended before this was learned: what would be sent could be old by now.
-            self.end = End::Unsettled;
-            return if self.remembers { Action::Release } else { Action::Done(self.end) };
+            if let Event::Claimed(record) = event {
+                self.take_up(record);
+            }
+            return self.leave(End::Unsettled);
         }
         match event {
             Event::Begin => {
@@ -96,7 +98,7 @@ impl Walk {
             Event::CdrGone => self.cdr_gone(now),
             Event::CdrFailed => self.leave(End::CdrFailed),
             Event::Took { etag, earlier } => self.took(etag, earlier, now),
-            Event::Gone => self.took(None, false, now),
+            Event::Gone { earlier } => self.took(None, earlier, now),
             Event::Precondition { earlier } if self.preconditions < PRECONDITIONS => {
                 if earlier && let Some(Sending { write, if_match, .. }) = self.sending.clone() {
                     self.cut = Some(Pending { write, if_match, until: now + self.protocol.settle });
@@ -123,17 +125,21 @@ impl Walk {
     }
 
     fn claimed(&mut self, record: Record, now: Millis) -> Action {
-        self.claimed = record.clone();
-        self.record = record;
+        self.take_up(record);
         self.expire(now);
         if let Want::Upsert(version) = &self.want {
             whole_number(version).into_iter().for_each(|number| self.record.seen.add(number));
         }
         if std::mem::take(&mut self.rereads) {
-            self.cut.take().into_iter().for_each(|cut| remember(&mut self.record.pending, cut));
             return Action::ReadHealthLake;
         }
         self.decide(now)
+    }
+
+    fn take_up(&mut self, record: Record) {
+        self.claimed = record.clone();
+        self.record = record;
+        self.cut.take().into_iter().for_each(|cut| remember(&mut self.record.pending, cut));
     }
 
     fn decide(&mut self, now: Millis) -> Action {
@@ -144,7 +150,10 @@ impl Walk {
             // What the CDR said was not written yet: it is asked again, whatever the rules would say now.
             _ if self.asked_cdr => return self.ask(),
             _ if obscure && self.protocol.has_cdr => return self.ask(),
-            Want::Upsert(version) => upsert(&self.record, version, now, self.protocol.horizon),
+            Want::Upsert(version) => {
+                let Protocol { horizon, clock_skew, .. } = self.protocol;
+                upsert(&self.record, version, now, horizon, clock_skew)
+            }
             Want::Delete => delete(&self.record),
         };
         match rule {
@@ -249,7 +258,9 @@ impl Walk {
             Write::Delete | Write::Current => {
                 // The CDR told of it later than the delivery came.
                 let at = if sending.current { now } else { self.began };
-                record.deleted = Some(Tombstone { at });
+                // One that waited long for its claim is not the last that came.
+                let before = record.deleted.map_or(0, |tombstone| tombstone.at);
+                record.deleted = Some(Tombstone { at: at.max(before) });
                 record.etag = None;
             }
         }
@@ -278,8 +289,13 @@ impl Walk {
             self.record.deleted = None;
             for pending in told {
                 // It may be this one that landed: older ones must not follow it.
-                if let Write::Upsert(version) = &pending.write {
-                    self.record.forwarded = Some(newest(self.record.forwarded.take(), version));
+                match &pending.write {
+                    Write::Upsert(version) => {
+                        self.record.forwarded = Some(newest(self.record.forwarded.take(), version));
+                    }
+                    // Of which version it was only the CDR can tell. Until it has, this must not be forgotten.
+                    Write::Current => remember(&mut self.record.pending, pending),
+                    Write::Delete => {}
                 }
             }
         }

@@ -12,7 +12,13 @@ fn v(number: u64) -> Version {
 }
 
 fn protocol(has_cdr: bool) -> Protocol {
-    Protocol { has_cdr, settle: 20_000, horizon: 120_000, on_store_failure: OnStoreFailure::Refuse }
+    Protocol {
+        has_cdr,
+        settle: 20_000,
+        horizon: 120_000,
+        clock_skew: 50,
+        on_store_failure: OnStoreFailure::Refuse,
+    }
 }
 
 fn walk(want: Want, has_cdr: bool) -> Walk {
@@ -138,7 +144,7 @@ fn rule_4_without_a_cdr_a_doubtful_delete_is_sent_and_counted() {
     let delete = walk.apply(Event::Claimed(alive(&[1, 3], Some(2))), NOW);
     assert_eq!(delete, Action::Delete { if_match: Some(Etag(2)) });
     assert!(walk.in_doubt);
-    let record = settled(walk.apply(Event::Gone, NOW));
+    let record = settled(walk.apply(Event::Gone { earlier: false }, NOW));
     assert_eq!((record.deleted, record.etag), (Some(Tombstone { at: NOW }), None));
 }
 
@@ -232,4 +238,66 @@ fn rule_6_a_cut_attempt_that_landed_counts_as_forwarded() {
     older.apply(Event::Begin, NOW);
     assert!(matches!(older.apply(Event::Claimed(record), NOW), Action::Settle(_)));
     assert_eq!(older.apply(Event::Settled, NOW), Action::Done(End::Superseded));
+}
+
+/// Found by a seeded storm: the first attempt took a re-creation away, seconds after the second was answered 404.
+#[test]
+fn a_cut_delete_whose_repetition_met_nothing_may_land_yet() {
+    let mut walk = walk(Want::Delete, true);
+    walk.apply(Event::Begin, NOW);
+    let gone = Record { deleted: Some(Tombstone { at: NOW }), ..Record::default() };
+    let delete = walk.apply(Event::Claimed(gone), NOW);
+    assert_eq!(delete, Action::Delete { if_match: None });
+    let record = settled(walk.apply(Event::Gone { earlier: true }, NOW));
+    let pending = Pending { write: Write::Delete, if_match: None, until: NOW + 20_000 };
+    assert_eq!(record.pending, [pending]);
+}
+
+/// Found by a seeded storm: the CDR failed when it was asked again, and what had landed was forgotten.
+#[test]
+fn what_the_cdr_said_and_landed_unheard_stays_in_doubt_until_the_cdr_says_more() {
+    let unheard = Pending { write: Write::Current, if_match: Some(Etag(2)), until: NOW + 20_000 };
+    let record = Record { pending: vec![unheard.clone()], ..alive(&[1, 2], Some(2)) };
+    let mut walk = walk(Want::Upsert(v(4)), true);
+    walk.apply(Event::Begin, NOW);
+    walk.apply(Event::Claimed(record.clone()), NOW);
+    assert_eq!(walk.apply(Event::Claimed(record.clone()), NOW), Action::AskCdr);
+    let put = walk.apply(Event::CdrHas(v(9)), NOW);
+    assert_eq!(put, Action::Put { if_match: Some(Etag(2)), current: true });
+    walk.apply(Event::Precondition { earlier: false }, NOW);
+    assert_eq!(walk.apply(Event::Claimed(record), NOW), Action::ReadHealthLake);
+    assert_eq!(walk.apply(Event::AtHealthLake(Some(Etag(3))), NOW), Action::AskCdr);
+    let record = settled(walk.apply(Event::CdrFailed, NOW));
+    assert_eq!((record.pending, record.etag), (vec![unheard], Some(Etag(3))));
+}
+
+/// Found by a seeded storm: the first of two attempts had landed, and a claim too late let it be forgotten.
+#[test]
+fn a_cut_attempt_is_remembered_where_the_deadline_passes_meanwhile() {
+    for late in [NOW, DEADLINE] {
+        let mut walk = walk(Want::Upsert(v(3)), true);
+        walk.apply(Event::Begin, NOW);
+        walk.apply(Event::Claimed(alive(&[1, 2], Some(2))), NOW);
+        walk.apply(Event::Precondition { earlier: true }, NOW);
+        let mut action = walk.apply(Event::Claimed(alive(&[1, 2], Some(2))), late);
+        if action == Action::ReadHealthLake {
+            action = walk.apply(Event::AtHealthLake(Some(Etag(3))), DEADLINE);
+        }
+        let record = settled(action);
+        let cut = Pending { write: Write::Upsert(v(3)), if_match: Some(Etag(2)), until: NOW + 20_000 };
+        assert_eq!((record.pending, record.etag), (vec![cut], Some(Etag(2))));
+        assert_eq!(walk.apply(Event::Settled, DEADLINE), Action::Done(End::Unsettled));
+    }
+}
+
+/// Found by a seeded storm: the older tombstone took an update from before the deletion for a re-creation.
+#[test]
+fn a_delete_that_waited_does_not_set_the_tombstone_back() {
+    let mut walk = walk(Want::Delete, true);
+    walk.apply(Event::Begin, NOW);
+    let later = Some(Tombstone { at: NOW + 500 });
+    let gone = Record { deleted: later, ..alive(&[1], None) };
+    walk.apply(Event::Claimed(gone), NOW + 1000);
+    let record = settled(walk.apply(Event::Gone { earlier: false }, NOW + 1100));
+    assert_eq!(record.deleted, later);
 }

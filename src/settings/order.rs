@@ -47,6 +47,9 @@ pub struct OrderArgs {
     /// A write whose answer was not heard may take effect at HealthLake this much later
     #[arg(long, env = "LAKEHOOK_ORDER_SETTLE", value_name = "TIME", default_value = "20s", value_parser = duration)]
     pub order_settle: Duration,
+    /// The CDR's clock may be ahead of this machine's by this much
+    #[arg(long, env = "LAKEHOOK_ORDER_CLOCK_SKEW", value_name = "TIME", default_value = "50ms", value_parser = duration)]
+    pub order_clock_skew: Duration,
     /// The CDR repeats an old delivery this long at the most (HAPI: 58s); Smile CDR: as its retry settings say
     #[arg(long, env = "LAKEHOOK_SENDER_RETRIES", value_name = "TIME", default_value = "2m", value_parser = duration)]
     pub sender_retries: Duration,
@@ -100,6 +103,7 @@ impl OrderArgs {
             has_cdr,
             settle: millis(self.order_settle),
             horizon: millis(self.sender_retries),
+            clock_skew: millis(self.order_clock_skew),
             on_store_failure: self.order_on_store_failure,
         }
     }

@@ -21,6 +21,7 @@ mod hapi_mirror;
 mod lifecycle;
 mod load;
 mod order;
+mod order_log;
 mod order_storm;
 mod privacy;
 mod resend;

@@ -86,6 +86,24 @@ async fn rule_4_what_the_cdr_says_now_is_forwarded() {
     assert_eq!(put(&app, 4).await, (200, "superseded".into()));
 }
 
+/// A CDR that was restored from a backup, or an id that was expunged: versions count from 1 again, the clock does not.
+#[tokio::test]
+async fn rule_4_version_numbers_that_begin_anew_are_followed() {
+    let dated = |version: u32, day: u32| {
+        let meta = format!(r#""versionId":"{version}","lastUpdated":"2026-05-{day:02}T12:00:00Z""#);
+        patient("a", version).replace(&format!(r#""versionId":"{version}""#), &meta)
+    };
+    let cdr = Cdr::start(Some(2)).await;
+    let app = TestApp::builder().arg("--cdr-url", &cdr.url).start().await;
+    assert_eq!(app.put("/Patient/a", dated(7, 1)).await.status, 201);
+    assert_eq!(app.put("/Patient/a", dated(6, 1)).await.verdict(), "superseded");
+    assert_eq!(cdr.asked(), 0);
+    assert_eq!(app.put("/Patient/a", dated(2, 3)).await.status, 200);
+    assert_eq!((shown(&app).as_deref(), cdr.asked()), (Some("F2"), 1));
+    assert_eq!(put(&app, 3).await.0, 200);
+    assert_eq!(shown(&app).as_deref(), Some("F3"));
+}
+
 #[tokio::test]
 async fn rule_4_without_a_cdr_doubt_is_counted() {
     let app = TestApp::start().await;

@@ -6,6 +6,7 @@
 //! | `remembered` | the [`Record`], once a delivery was settled |
 //! | `claimant`, `claim_ends` | who holds the claim, and until when; absent where nobody does |
 //! | `claim` | the claim as a list of one [`Held`]: an expression can append a list to a list, nothing else |
+//! | `turn` | counts the claims that were made |
 //! | `left_behind` | claims that ended without a word since the last settle |
 //! | `done` | whose claim was closed last, and how |
 //! | `expires` | seconds since the epoch: when DynamoDB's TTL may remove it |
@@ -45,6 +46,7 @@ impl Done {
 }
 
 /// An item as it was read; empty where there is none.
+#[derive(Clone, Default)]
 pub struct Item(pub HashMap<String, AttributeValue>);
 
 impl Item {
@@ -60,6 +62,11 @@ impl Item {
 
     pub fn claim_ends(&self) -> Result<Millis, StoreError> {
         self.whole_number("claim_ends")?.ok_or_else(|| unreadable("claim_ends"))
+    }
+
+    /// Of the claim held, or the last one; zero before the first.
+    pub fn turn(&self) -> Result<u64, StoreError> {
+        Ok(self.whole_number("turn")?.unwrap_or_default())
     }
 
     pub fn was_closed_by(&self, owner: Owner) -> bool {

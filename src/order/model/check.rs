@@ -1,9 +1,9 @@
-//! The steps, the properties, and the tests.
+//! The steps and the properties.
 
-use stateright::{Checker, Model, Property};
+use stateright::{Model, Property};
 
-use super::world::{Change, Claim, Landed, Late, Running, SETTLE, TICK, Without, World};
-use super::{Budget, Mirror};
+use super::Mirror;
+use super::world::{Claim, Landed, Late, Running, SETTLE, TICK, Without, World};
 use crate::order::record::Etag;
 use crate::order::walk::{Action, End, Event};
 
@@ -26,6 +26,20 @@ pub(super) enum Step {
     },
     /// A write is given up on before it is carried out.
     Delay {
+        replica: usize,
+    },
+    /// The first attempt of a write is cut, carried out or on its way, and the write sent once more.
+    Repeat {
+        replica: usize,
+        landed: bool,
+    },
+    /// The order store does not answer, whether it did what it was asked for or not.
+    StoreFails {
+        replica: usize,
+        done: bool,
+    },
+    /// The CDR, or HealthLake, can't be read.
+    ReadFails {
         replica: usize,
     },
     Crash {
@@ -72,6 +86,16 @@ impl Model for Mirror {
                         let writes = matches!(running.action, Action::Put { .. } | Action::Delete { .. });
                         if writes && is_enabled(world, running) {
                             steps.extend([Step::Mute { replica }, Step::Delay { replica }]);
+                            steps.extend([true, false].map(|landed| Step::Repeat { replica, landed }));
+                        }
+                        match running.action {
+                            Action::Claim { .. } | Action::Settle(_) | Action::Release => {
+                                steps.extend([true, false].map(|done| Step::StoreFails { replica, done }));
+                            }
+                            Action::AskCdr | Action::ReadHealthLake => {
+                                steps.push(Step::ReadFails { replica });
+                            }
+                            _ => {}
                         }
                     }
                 }
@@ -103,11 +127,58 @@ impl Model for Mirror {
                 let owner = (1..).find(|owner| !taken.contains(owner) && !holds(&world, *owner))?;
                 world.replicas[replica] = Some(world.start(change, self.has_cdr, owner));
             }
-            Step::Do { replica } => self.act(&mut world, replica)?,
+            Step::Do { replica } => self.act(&mut world, replica, false)?,
+            Step::Repeat { replica, landed } => {
+                world.faults -= 1;
+                let (write, if_match) = written(&world, world.replicas[replica].as_ref()?)?;
+                if landed {
+                    world.land(write, if_match);
+                } else {
+                    world.late.push(Late { write, if_match, until: world.now + SETTLE });
+                }
+                self.act(&mut world, replica, true)?;
+            }
+            Step::StoreFails { replica, done } => {
+                world.faults -= 1;
+                let mut running = world.replicas[replica].take()?;
+                let event = match running.action.clone() {
+                    Action::Claim { write } => {
+                        if done {
+                            world.claim(&mut running, &write, self.without);
+                        }
+                        // As `forward::drive` does it.
+                        if !running.sent || self.without == Some(Without::KeptClaims) {
+                            world.settle(&running, None, self.without);
+                        }
+                        Event::StoreFailed
+                    }
+                    Action::Settle(record) => {
+                        if done {
+                            world.settle(&running, Some(record), self.without);
+                        }
+                        Event::StoreFailed
+                    }
+                    _ if done => return None,
+                    _ => Event::Released,
+                };
+                apply(&mut world, &mut running, event);
+                world.replicas[replica] = Some(running);
+            }
+            Step::ReadFails { replica } => {
+                world.faults -= 1;
+                let mut running = world.replicas[replica].take()?;
+                let event = match running.action {
+                    Action::AskCdr => Event::CdrFailed,
+                    _ => Event::HealthLakeFailed,
+                };
+                apply(&mut world, &mut running, event);
+                world.replicas[replica] = Some(running);
+            }
             Step::Mute { replica } => {
                 world.faults -= 1;
                 let mut running = world.replicas[replica].take()?;
                 let (change, if_match) = written(&world, &running)?;
+                running.sent = true;
                 world.land(change, if_match);
                 apply(&mut world, &mut running, Event::Unknown);
                 world.replicas[replica] = Some(running);
@@ -116,6 +187,7 @@ impl Model for Mirror {
                 world.faults -= 1;
                 let mut running = world.replicas[replica].take()?;
                 let (write, if_match) = written(&world, &running)?;
+                running.sent = true;
                 world.late.push(Late { write, if_match, until: world.now + SETTLE });
                 apply(&mut world, &mut running, Event::Unknown);
                 world.replicas[replica] = Some(running);
@@ -202,7 +274,8 @@ fn apply(world: &mut World, running: &mut Running, event: Event) {
 }
 
 impl Mirror {
-    fn act(&self, world: &mut World, replica: usize) -> Option<()> {
+    /// `earlier`: a first attempt of the write was cut.
+    fn act(&self, world: &mut World, replica: usize, earlier: bool) -> Option<()> {
         let mut running = world.replicas[replica].take()?;
         let event = match running.action.clone() {
             Action::Claim { write } => match world.claim(&mut running, &write, self.without) {
@@ -218,27 +291,31 @@ impl Mirror {
             }
             Action::Put { .. } | Action::Delete { .. } => {
                 let (change, if_match) = written(world, &running)?;
+                running.sent = true;
                 match world.land(change, if_match) {
                     Landed::Took => {
                         running.answered = true;
+                        if self.without == Some(Without::OutcomesBeforeAnswers) {
+                            world.undelivered.retain(|change| *change != running.change);
+                        }
                         let etag = world.alive().then_some(Etag(world.etag));
-                        Event::Took { etag, earlier: false }
+                        Event::Took { etag, earlier }
                     }
                     Landed::Gone => {
                         running.answered = true;
-                        Event::Gone
+                        Event::Gone { earlier }
                     }
-                    Landed::Precondition => Event::Precondition { earlier: false },
+                    Landed::Precondition => Event::Precondition { earlier },
                 }
             }
             Action::ReadHealthLake => Event::AtHealthLake(world.alive().then_some(Etag(world.etag))),
             Action::Wait { .. } => Event::Woke,
-            Action::Settle(record) => match world.settle(running.owner, Some(record)) {
+            Action::Settle(record) => match world.settle(&running, Some(record), self.without) {
                 true => Event::Settled,
                 false => Event::Lost,
             },
             Action::Release => {
-                world.settle(running.owner, None);
+                world.settle(&running, None, self.without);
                 Event::Released
             }
             Action::Done(end) => {
@@ -256,121 +333,5 @@ impl Mirror {
         apply(world, &mut running, event);
         world.replicas[replica] = Some(running);
         Some(())
-    }
-}
-
-const UPDATES: &[Change] = &[Change::Put(1), Change::Put(2)];
-const DELETED: &[Change] = &[Change::Put(1), Change::Delete];
-const UPDATED_AND_DELETED: &[Change] = &[Change::Put(1), Change::Put(2), Change::Delete];
-const RE_CREATED: &[Change] = &[Change::Put(1), Change::Delete, Change::Put(3)];
-
-const EVERYTHING: Budget = Budget { faults: 1, ticks: 1, copies: 1 };
-const CALM: Budget = Budget { faults: 1, ticks: 1, copies: 0 };
-
-fn explore(mirror: Mirror) -> impl Checker<Mirror> {
-    let checker = mirror.checker().threads(2).spawn_bfs().join();
-    assert!(checker.is_done());
-    checker
-}
-
-/// Explores all and finds nothing.
-#[allow(clippy::print_stdout)]
-fn holds_with(scripts: &'static [super::Script], has_cdr: bool, budget: Budget) {
-    let checker = explore(Mirror { scripts, has_cdr, budget, without: None });
-    println!("{} states, {} deep, {budget:?}", checker.unique_state_count(), checker.max_depth());
-    checker.assert_properties();
-}
-
-#[test]
-fn updates_hold() {
-    holds_with(&[UPDATES], true, EVERYTHING);
-    holds_with(&[UPDATES], false, EVERYTHING);
-}
-
-#[test]
-fn deletes_hold() {
-    holds_with(&[DELETED], true, EVERYTHING);
-    holds_with(&[DELETED], false, EVERYTHING);
-}
-
-#[test]
-fn updates_and_deletes_hold() {
-    holds_with(&[UPDATED_AND_DELETED], true, CALM);
-    holds_with(&[UPDATED_AND_DELETED], false, CALM);
-}
-
-#[test]
-fn re_creations_hold() {
-    holds_with(&[RE_CREATED], true, CALM);
-    holds_with(&[RE_CREATED], false, CALM);
-}
-
-/// Each rule is needed: without it a counterexample is found.
-fn fails_without(without: Without, scripts: &'static [super::Script], property: &'static str) {
-    let mirror = Mirror { scripts, has_cdr: true, budget: CALM, without: Some(without) };
-    let found = stateright::HasDiscoveries::AnyOf([property].into());
-    let checker = mirror.checker().finish_when(found).threads(2).spawn_bfs().join();
-    checker.assert_any_discovery(property);
-}
-
-#[test]
-fn without_claims_versions_go_back() {
-    fails_without(Without::Claims, &[UPDATES], "versions never go back");
-}
-
-#[test]
-fn without_versions_they_go_back() {
-    fails_without(Without::Versions, &[UPDATES], "versions never go back");
-}
-
-#[test]
-fn without_tombstones_the_deleted_reappears() {
-    fails_without(Without::Tombstones, &[DELETED], "nothing deleted reappears");
-}
-
-#[test]
-fn without_fences_a_late_write_goes_back() {
-    fails_without(Without::Fences, &[UPDATES], "versions never go back");
-}
-
-#[test]
-fn without_what_ended_claims_leave_behind_a_paused_write_goes_back() {
-    fails_without(Without::LeftBehind, &[UPDATES, DELETED], "versions never go back");
-}
-
-/// Rule 4: a late DELETE takes the re-creation away where no CDR is asked. That is the rule without a CDR,
-/// written down and counted.
-#[test]
-fn without_a_cdr_a_re_creation_may_be_taken_away() {
-    let mirror = Mirror { scripts: &[RE_CREATED], has_cdr: false, budget: CALM, without: None };
-    let taken_away = |world: &World| world.taken_away;
-    let found = Watched { mirror, taken_away }.checker().threads(2).spawn_bfs().join();
-    found.assert_any_discovery("taken away");
-}
-
-/// The same model, looked at for one thing.
-struct Watched {
-    mirror: Mirror,
-    taken_away: fn(&World) -> bool,
-}
-
-impl Model for Watched {
-    type State = World;
-    type Action = Step;
-
-    fn init_states(&self) -> Vec<World> {
-        self.mirror.init_states()
-    }
-
-    fn actions(&self, world: &World, steps: &mut Vec<Step>) {
-        self.mirror.actions(world, steps);
-    }
-
-    fn next_state(&self, last: &World, step: Step) -> Option<World> {
-        self.mirror.next_state(last, step)
-    }
-
-    fn properties(&self) -> Vec<Property<Self>> {
-        vec![Property::sometimes("taken away", |model: &Self, world: &World| (model.taken_away)(world))]
     }
 }

@@ -3,6 +3,7 @@
 //! The walks are the code that runs in production.
 
 mod check;
+mod tests;
 mod world;
 
 use world::{Script, Without, World};

@@ -28,6 +28,14 @@ pub(super) enum Without {
     Fences,
     /// An ended claim leaves nothing behind.
     LeftBehind,
+    /// A claim that fails is given back, though something was sent under it.
+    KeptClaims,
+    /// One round trip: nothing is written down before the write, only the outcome after it.
+    ClaimsBeforehand,
+    /// One round trip: the claim is written down, and never the outcome.
+    Outcomes,
+    /// The sender is answered before the outcome is written down.
+    OutcomesBeforeAnswers,
 }
 
 pub(super) const START: Millis = 1_800_000_000_000;
@@ -71,6 +79,10 @@ pub(super) struct Running {
     pub current: Option<usize>,
     /// HealthLake's answer settles the delivery.
     pub answered: bool,
+    /// A write was sent under the claim.
+    pub sent: bool,
+    /// The record as it was, where nothing holds it.
+    pub read: Record,
 }
 
 /// A write that HealthLake has not carried out yet, though its sender has given up.
@@ -134,11 +146,22 @@ impl World {
             has_cdr,
             settle: SETTLE,
             horizon: 10 * TICK,
+            clock_skew: 0,
             on_store_failure: OnStoreFailure::Refuse,
         };
         let mut walk = Walk::new(want, protocol, self.now + DEADLINE);
         let action = walk.apply(crate::order::walk::Event::Begin, self.now);
-        Running { change, walk, action, owner, claimed_until: 0, current: None, answered: false }
+        Running {
+            change,
+            walk,
+            action,
+            owner,
+            claimed_until: 0,
+            current: None,
+            answered: false,
+            sent: false,
+            read: Record::default(),
+        }
     }
 
     /// A write takes effect, or meets another version than it wants. What an observer sees is judged here.
@@ -161,6 +184,11 @@ impl World {
 
     pub fn claim(&mut self, running: &mut Running, write: &Write, without: Option<Without>) -> Claim {
         let owner = running.owner;
+        if without == Some(Without::ClaimsBeforehand) {
+            running.claimed_until = self.now + DEADLINE + 2_000;
+            running.read = self.record.clone();
+            return Claim::Yes(self.record.clone());
+        }
         if let Some(held) = self.claim.take() {
             if held.owner != owner && held.until > self.now && without != Some(Without::Claims) {
                 let until = held.until;
@@ -186,7 +214,17 @@ impl World {
     }
 
     /// Gives the claim back, with the record where there is one to write; false where it is another's by now.
-    pub fn settle(&mut self, owner: u128, record: Option<Record>) -> bool {
+    pub fn settle(&mut self, running: &Running, record: Option<Record>, without: Option<Without>) -> bool {
+        let owner = running.owner;
+        match without {
+            Some(Without::ClaimsBeforehand) if self.record != running.read => return false,
+            Some(Without::ClaimsBeforehand) => {
+                self.record = record.unwrap_or_else(|| self.record.clone());
+                return true;
+            }
+            Some(Without::Outcomes) if record.is_some() => return true,
+            _ => {}
+        }
         if self.claim.as_ref().is_none_or(|held| held.owner != owner) {
             return false;
         }
