@@ -1,20 +1,45 @@
-//! The CDR as a server that can be asked: for what only it can tell.
+//! The CDR's own REST API, as a client: for what only the CDR can tell, and for what is set up there.
+//!
+//! Reads are tried again within their deadline; writes are sent once. `read` serves deliveries, `page` the walks
+//! over everything, `write` the set-up, `capabilities` tells what kind of server it is.
+
+mod assertion;
+mod authorization;
+mod capabilities;
+mod error;
+mod key;
+mod oauth;
+mod outcome;
+mod page;
+mod read;
+mod request;
+mod write;
+
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::HeaderValue;
-use http::header::{ACCEPT, AUTHORIZATION};
-use tokio::time::{Instant, timeout_at};
+use reqwest::Url;
 
-use crate::delivery::Key;
+pub use authorization::Authorization;
+pub use capabilities::{Capabilities, Server};
+pub use error::CdrError;
+pub use key::{KeyError, SigningKey};
+pub use oauth::{ClientSecret, OAuth, Secret, TokenUrl};
+pub use outcome::Outcome;
+pub use page::{Entry, Page};
+pub use read::Current;
+pub use write::Answer;
+
 use crate::healthlake::{Trust, is_loopback};
 
 /// A FHIR base URL and how to authenticate there.
 pub struct Cdr {
-    base: String,
+    /// Without a slash at its end
+    base: Url,
     client: reqwest::Client,
-    authorization: Option<HeaderValue>,
+    authorization: Authorization,
     /// Larger resources are not read (bytes).
     limit: usize,
     #[cfg(test)]
@@ -24,46 +49,29 @@ pub struct Cdr {
 /// A CDR without a socket, for `crate::simulation`: the status and the body of a path below its base.
 #[cfg(test)]
 pub(crate) type Simulated = std::sync::Arc<
-    dyn Fn(String) -> futures_util::future::BoxFuture<'static, Result<(u16, Bytes), CdrError>> + Send + Sync,
+    dyn Fn(String) -> futures_util::future::BoxFuture<'static, Result<(u16, bytes::Bytes), CdrError>>
+        + Send
+        + Sync,
 >;
 
-/// What the CDR has now.
-#[derive(Debug)]
-pub enum Current {
-    Resource(Bytes),
-    /// 404 or 410: it is not there, or not any more.
-    Gone,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum CdrError {
-    #[error("the CDR answered {0}")]
-    Status(u16),
-    #[error("the CDR could not be reached")]
-    Unreachable,
-    #[error("the CDR did not answer before the deadline")]
-    Deadline,
-    #[error("the CDR's answer is larger than --max-body")]
-    TooLarge,
-}
+/// A page of a search holds many resources, a CapabilityStatement every search parameter of every type.
+const LARGE: usize = 64 << 20;
 
 impl Cdr {
-    /// `base` is the FHIR base URL; `authorization` the whole header value.
+    /// `base` is the FHIR base URL; resources above `limit` bytes are not read.
     pub fn new(
-        base: &reqwest::Url,
-        authorization: Option<HeaderValue>,
+        base: &Url,
+        authorization: Authorization,
         limit: usize,
         trust: &Trust,
     ) -> Result<Self, reqwest::Error> {
-        let mut builder = reqwest::Client::builder()
-            .connect_timeout(Duration::from_secs(2))
-            .redirect(reqwest::redirect::Policy::none());
-        if base.host_str().is_some_and(is_loopback) {
-            builder = builder.no_proxy();
-        }
+        let mut base = base.clone();
+        let path = base.path().trim_end_matches('/').to_owned();
+        base.set_path(&path);
+        let client = client(&base, trust)?;
         Ok(Self {
-            base: base.as_str().trim_end_matches('/').to_owned(),
-            client: trust.apply(builder)?.build()?,
+            base,
+            client,
             authorization,
             limit,
             #[cfg(test)]
@@ -73,50 +81,26 @@ impl Cdr {
 
     /// `client` is not used.
     #[cfg(test)]
+    #[allow(clippy::unwrap_used)]
     pub(crate) fn simulated(simulated: Simulated, client: reqwest::Client) -> Self {
-        let (base, limit) = (String::new(), usize::MAX);
-        Self { base, client, authorization: None, limit, simulated: Some(simulated) }
+        let base = Url::parse("http://simulated/").unwrap();
+        let authorization = Authorization::None;
+        Self { base, client, authorization, limit: usize::MAX, simulated: Some(simulated) }
     }
 
-    pub async fn read(&self, key: &Key, deadline: Instant) -> Result<Current, CdrError> {
-        let path = format!("{}/{}", key.resource_type(), key.id());
-        let result = self.get(&path, deadline).await.and_then(|(status, body)| match status {
-            200 => Ok(Current::Resource(body)),
-            404 | 410 => Ok(Current::Gone),
-            status => Err(CdrError::Status(status)),
-        });
-        if let Err(error) = &result {
-            tracing::warn!(%key, %error, "could not read the CDR");
-        }
-        result
+    /// The FHIR base URL, without a slash at its end.
+    pub fn base(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
     }
+}
 
-    /// GET of `path` below the base: the status and, where it is 200, the body.
-    pub async fn get(&self, path: &str, deadline: Instant) -> Result<(u16, Bytes), CdrError> {
-        #[cfg(test)]
-        if let Some(simulated) = &self.simulated {
-            return timeout_at(deadline, simulated(path.to_owned())).await.unwrap_or(Err(CdrError::Deadline));
-        }
-        let get = async {
-            let url = format!("{}/{path}", self.base);
-            let mut request = self.client.get(url).header(ACCEPT, "application/fhir+json");
-            if let Some(authorization) = &self.authorization {
-                request = request.header(AUTHORIZATION, authorization.clone());
-            }
-            let mut response = request.send().await.map_err(|_| CdrError::Unreachable)?;
-            let status = response.status().as_u16();
-            if status != 200 {
-                return Ok((status, Bytes::new()));
-            }
-            let mut body = Vec::new();
-            while let Some(chunk) = response.chunk().await.map_err(|_| CdrError::Unreachable)? {
-                if body.len() + chunk.len() > self.limit {
-                    return Err(CdrError::TooLarge);
-                }
-                body.extend_from_slice(&chunk);
-            }
-            Ok((status, body.into()))
-        };
-        timeout_at(deadline, get).await.unwrap_or(Err(CdrError::Deadline))
+/// Redirects are not followed: the Authorization must not go elsewhere. No proxy reaches loopback.
+fn client(url: &Url, trust: &Trust) -> Result<reqwest::Client, reqwest::Error> {
+    let mut builder = reqwest::Client::builder()
+        .connect_timeout(Duration::from_secs(2))
+        .redirect(reqwest::redirect::Policy::none());
+    if url.host_str().is_some_and(is_loopback) {
+        builder = builder.no_proxy();
     }
+    trust.apply(builder)?.build()
 }

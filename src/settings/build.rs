@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use secrecy::ExposeSecret;
 
-use super::secrets::{callers, cdr, commanders, made_token};
+use super::cdr::cdr;
+use super::secrets::{callers, commanders, made_token};
 use super::{Settings, SettingsError, together};
 use crate::cdr::Cdr;
 use crate::healthlake::{Credentials, Endpoint, Options, Role, Source, Trust};

@@ -1,16 +1,10 @@
-//! Secrets, from values and files: of those who call, and ours at the CDR.
+//! Secrets of those who call, from values and files.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use http::HeaderValue;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use super::{Settings, SettingsError};
-use crate::cdr::Cdr;
-use crate::healthlake::Trust;
 use crate::receive::{Callers, Secrets, SecretsError, Sources};
 
 /// A newcomer's first run should not fail for want of a token, nor be open to everyone.
@@ -83,52 +77,4 @@ fn secret_problem(error: &SecretsError) -> String {
         SecretsError::NotBasic => "write the user's name, a colon and the password, not their base64",
     };
     format!("{error}; {advice}")
-}
-
-pub(super) fn cdr(settings: &Settings, trust: &Trust) -> Result<Option<Cdr>, SettingsError> {
-    let args = &settings.cdr;
-    let Some(url) = &args.cdr_url else { return Ok(None) };
-    let error = |problem: String| SettingsError::new("cdr-url", problem);
-    let url = reqwest::Url::parse(url).map_err(|problem| {
-        error(format!("is not a URL ({problem}); write it as https://cdr.example.org/fhir"))
-    })?;
-    if !matches!(url.scheme(), "http" | "https") || url.query().is_some() {
-        return Err(error(
-            "is not the http(s):// base URL of a FHIR server, such as https://cdr.example.org/fhir".into(),
-        ));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(error(
-            "carries a user name or password; use --cdr-basic (LAKEHOOK_CDR_BASIC) for them".into(),
-        ));
-    }
-    let token = match (&args.cdr_token, &args.cdr_token_file) {
-        (Some(token), _) => Some(token.expose_secret().to_owned()),
-        (None, Some(path)) => Some(token_of(path)?),
-        (None, None) => None,
-    };
-    let authorization = token.map(|token| format!("Bearer {token}")).or_else(|| {
-        let basic = args.cdr_basic.as_ref()?;
-        Some(format!("Basic {}", STANDARD.encode(basic.expose_secret())))
-    });
-    let authorization = authorization
-        .map(|value| {
-            let mut value = HeaderValue::from_str(&value)
-                .map_err(|_| SettingsError::new("cdr-token", "can't stand in a header"))?;
-            value.set_sensitive(true);
-            Ok(value)
-        })
-        .transpose()?;
-    let limit = settings.delivery.max_body;
-    Cdr::new(&url, authorization, limit, trust).map(Some).map_err(|problem| error(problem.to_string()))
-}
-
-fn token_of(path: &Path) -> Result<String, SettingsError> {
-    let error =
-        |problem: String| SettingsError::new("cdr-token-file", format!("{}: {problem}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|problem| error(problem.to_string()))?;
-    match text.trim() {
-        "" => Err(error("holds no token".into())),
-        token => Ok(token.to_owned()),
-    }
 }

@@ -1,5 +1,6 @@
 //! The command line: what is accepted, what is refused, and whether a newcomer can tell what to do.
 
+mod cdr_authorization;
 mod check;
 mod documentation;
 mod proxies;

@@ -17,6 +17,7 @@ mod dynamodb;
 mod explain;
 mod foreign_servers;
 mod fuzz_seeds;
+mod hapi_cdr;
 mod hapi_mirror;
 mod lifecycle;
 mod load;

@@ -51,7 +51,7 @@ async fn metadata(cdr: &Cdr, deadline: Instant) -> (Row, bool) {
                 .advise("HAPI takes that long for the first one after its start: check again; else look at the CDR and at what stands between");
             return (row, true);
         }
-        Err(error @ CdrError::TooLarge) => {
+        Err(error @ CdrError::TooLarge(_)) => {
             let row = Row::warning("CDR", format!("metadata: {error}"));
             return (row.advise("not read, so its FHIR version is not known; HAPI's has 2.6 MB: check with a larger --max-body"), true);
         }
@@ -140,7 +140,7 @@ fn answered(what: &'static str, status: u16) -> Row {
 fn unheard(what: &'static str, error: &CdrError) -> Row {
     Row::failed(what, error.to_string()).advise(match error {
         CdrError::Deadline => "nothing came for 30s: look at the CDR, and at what stands between",
-        CdrError::TooLarge => "check with a larger --max-body",
+        CdrError::TooLarge(_) => "check with a larger --max-body",
         _ => "compare --cdr-url; look at DNS, routes and, for a private CA, --ca-file",
     })
 }
