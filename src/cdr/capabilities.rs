@@ -12,7 +12,7 @@ use super::{Cdr, CdrError};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Which FHIR server it is, by the name it gives itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Server {
     Hapi,
     SmileCdr,

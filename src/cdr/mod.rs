@@ -13,6 +13,7 @@ mod outcome;
 mod page;
 mod read;
 mod request;
+pub mod subscription;
 mod write;
 
 #[cfg(test)]

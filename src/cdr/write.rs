@@ -76,7 +76,7 @@ impl Cdr {
         self.write(Method::POST, path, Some(json), None).await
     }
 
-    async fn write(
+    pub(super) async fn write(
         &self,
         method: Method,
         path: &str,

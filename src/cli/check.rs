@@ -5,6 +5,7 @@ mod authorization;
 mod aws;
 mod cdr;
 mod healthlake;
+mod order;
 mod refusal;
 mod settings;
 mod subscription;
@@ -16,10 +17,12 @@ use std::process::ExitCode;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use self::table::Table;
+use self::table::{Outcome, Table};
 use super::serve::{prepare, start_sandbox};
 use super::{FAILED, Sources, USAGE, fail, print};
+use crate::cdr::Server;
 use crate::operate::telemetry;
+use crate::receive::Callers;
 use crate::settings::{Plan, Settings};
 
 pub(super) async fn run(settings: Settings, file: Option<&Path>, sources: &Sources) -> ExitCode {
@@ -59,13 +62,35 @@ async fn check(plan: &Plan, subscription: Option<&Value>, sources: &Sources) -> 
     table.section("HealthLake");
     healthlake::check(&mut table, plan, resolved.as_ref(), deadline).await;
 
+    table.section("Order");
+    order::check(&mut table, plan, resolved.as_ref()).await;
     table.section("CDR");
     let found = cdr::check(&mut table, plan, subscription.is_none()).await;
-    for subscription in subscription.into_iter().chain(&found) {
+    for subscription in subscription.into_iter().chain(&found.subscriptions) {
         table.section(&subscription::name(subscription));
-        subscription::check(&mut table, subscription, &authorization::Wants::of(plan));
+        subscription::check(&mut table, subscription, &authorization::Wants::of(plan), found.server);
     }
     table
+}
+
+/// What a Subscription's known traps are told, each one as a text; its status is none of them.
+pub(super) fn traps(
+    subscription: &Value,
+    base_path: &str,
+    (callers, certificate): (&Callers, bool),
+    tls: bool,
+    server: Option<Server>,
+) -> Vec<String> {
+    let wants = authorization::Wants { base_path, callers, certificate, made_token: false, tls };
+    let mut table = Table::default();
+    subscription::check(&mut table, subscription, &wants, server);
+    let traps = table.rows().filter(|row| row.outcome != Outcome::Ok && row.what != "status");
+    traps
+        .map(|row| {
+            let advice = row.to_do.as_deref().map(|text| format!("; {text}")).unwrap_or_default();
+            format!("{}: {}{advice}", row.what, row.found)
+        })
+        .collect()
 }
 
 /// A Subscription as a CDR shows it.

@@ -8,6 +8,7 @@ mod order;
 mod resend;
 mod sandbox;
 mod serve;
+mod subscribe;
 mod validate;
 
 use std::ffi::OsString;
@@ -41,6 +42,12 @@ enum Commands {
     /// Read resources at the CDR as they are now, deleted ones too, and forward that
     #[command(after_help = SETTINGS)]
     Resend(Box<resend::ResendCommand>),
+    /// Create or mend lakehook's Subscription at the CDR, and wait until it is active
+    #[command(after_help = SETTINGS)]
+    Subscribe(Box<subscribe::SubscribeCommand>),
+    /// Delete lakehook's Subscription at the CDR
+    #[command(after_help = SETTINGS)]
+    Unsubscribe(Box<subscribe::SubscribeCommand>),
     /// Say what a code means, or what is known of one resource here, at the CDR and at HealthLake
     #[command(after_help = SETTINGS)]
     Explain(Box<explain::ExplainCommand>),
@@ -152,6 +159,8 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
         Commands::Status(command) => ask::status(*command, &sources).await,
         Commands::LogLevel(command) => ask::log_level(*command, &sources).await,
         Commands::Faults(command) => ask::faults(command).await,
+        Commands::Subscribe(command) => subscribe::run(*command, &sources).await,
+        Commands::Unsubscribe(command) => subscribe::unsubscribe(*command, &sources).await,
         Commands::Validate(command) => validate::run(&command),
     }
 }

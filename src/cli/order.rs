@@ -26,9 +26,7 @@ pub(super) async fn open(order: &OrderArgs, resolved: &Resolved) -> Result<Arc<d
             file(order, directory).map_err(|error| format!("--data-dir: {error}"))
         }
         OrderStore::DynamoDb { table } => {
-            let bounds = Bounds { attempt: order.order_dynamodb_timeout, attempts: ATTEMPTS };
-            let client = client(resolved.sdk_config(), order.order_dynamodb_endpoint.as_deref(), bounds);
-            let store = DynamoStore::new(client, table, order.order_retention);
+            let store = dynamodb(order, resolved, table);
             // What is wrong with the table is said now; an outage of the moment is no reason not to start.
             if let Err(error) = store.check().await {
                 tracing::error!(%error, "the order table can't be used");
@@ -36,6 +34,12 @@ pub(super) async fn open(order: &OrderArgs, resolved: &Resolved) -> Result<Arc<d
             Ok(Arc::new(store))
         }
     }
+}
+
+pub(super) fn dynamodb(order: &OrderArgs, resolved: &Resolved, table: String) -> DynamoStore {
+    let bounds = Bounds { attempt: order.order_dynamodb_timeout, attempts: ATTEMPTS };
+    let client = client(resolved.sdk_config(), order.order_dynamodb_endpoint.as_deref(), bounds);
+    DynamoStore::new(client, table, order.order_retention)
 }
 
 fn file(order: &OrderArgs, directory: &Path) -> Result<Arc<dyn Store>, String> {

@@ -12,10 +12,10 @@ use tokio::time::{sleep, timeout};
 use super::engine::{Engine, announce};
 use super::{FAILED, Sources, USAGE, fail, print, say};
 use crate::operate::telemetry::LogControl;
-use crate::operate::{Lifecycle, Metrics, Signal, Signals, admin, telemetry, watch_files};
+use crate::operate::{Keeper, Lifecycle, Metrics, Signal, Signals, admin, telemetry, watch_files};
 use crate::receive::{self, Admission, App};
 use crate::sandbox::Sandbox;
-use crate::settings::{Plan, Settings, plan as build};
+use crate::settings::{Plan, Settings, plan as build, wish};
 
 pub(super) async fn run(settings: Settings, sources: &Sources) -> ExitCode {
     let log = match telemetry::start(&settings.log.log, settings.log.log_format) {
@@ -79,6 +79,8 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
 
     let engine = Engine::open(&plan).await?;
     let (control, running) = announce(&plan, admin_address)?;
+    let metrics = Arc::new(Metrics::default());
+    let keeper = keeper(&plan, address, &metrics)?;
     let lifecycle = Lifecycle::default();
     let listening = plan.listening();
     let banner = Banner::of(&plan, address);
@@ -94,12 +96,18 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
         admission: admission.clone(),
         limits,
         lifecycle: lifecycle.clone(),
-        metrics: Arc::new(Metrics::default()),
+        metrics: metrics.clone(),
         recent: Arc::default(),
     });
     let admin = serve_admin(
         admin_listener,
-        admin::Admin { app: app.clone(), log: Some(log), control: Some(control), sessions: Arc::default() },
+        admin::Admin {
+            app: app.clone(),
+            log: Some(log),
+            control: Some(control),
+            sessions: Arc::default(),
+            subscriptions: keeper.as_ref().map(|keeper| keeper.state.clone()),
+        },
     );
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -118,6 +126,8 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
         "serving"
     );
     banner.show();
+    // Only now: a topic's handshake comes while the Subscription is made.
+    let keeping = keeper.map(|keeper| tokio::spawn(keeper.run()));
 
     let first = signals.next().await;
     lifecycle.drain();
@@ -141,10 +151,25 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
     engine.close().await;
     drop(running);
     tracing::info!(clean = outcome.is_ok(), "stopped");
-    for task in [Some(watching), Some(admin), sandbox].into_iter().flatten() {
+    for task in [Some(watching), Some(admin), sandbox, keeping].into_iter().flatten() {
         task.abort();
     }
     outcome
+}
+
+/// Looks after the Subscriptions at the CDR, where that is wanted.
+fn keeper(plan: &Plan, address: SocketAddr, metrics: &Arc<Metrics>) -> Result<Option<Keeper>, String> {
+    let args = &plan.settings.subscription;
+    let (true, Some(cdr)) = (args.manage_subscription, &plan.cdr) else { return Ok(None) };
+    let wish = wish(&plan.settings, plan.token.as_deref(), address).map_err(|error| error.to_string())?;
+    Ok(Some(Keeper {
+        cdr: cdr.clone(),
+        wish,
+        every: args.subscription_check_every,
+        metrics: metrics.clone(),
+        state: Arc::default(),
+        clock: Plan::clock(),
+    }))
 }
 
 pub(super) fn start_sandbox(plan: &Plan, listener: Option<TcpListener>) -> Option<JoinHandle<()>> {

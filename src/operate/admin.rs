@@ -12,6 +12,7 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 use serde_json::json;
 
+use super::Subscriptions;
 use super::console::{self, Sessions};
 use super::control::{self, Control};
 use super::metrics::Now;
@@ -26,6 +27,8 @@ pub struct Admin {
     pub control: Option<Control>,
     /// Who is logged in at the console
     pub sessions: Arc<Sessions>,
+    /// None: they are not lakehook's to look after.
+    pub subscriptions: Option<Arc<Subscriptions>>,
 }
 
 pub fn router(admin: Admin) -> Router {
@@ -87,6 +90,8 @@ pub(super) fn details(admin: &Admin) -> (bool, serde_json::Value) {
         "bytesInFlight": app.admission.bytes_in_flight(),
         "orderStore": app.forward.store.name(),
         "resourcesRemembered": app.forward.store.len(),
+        // Told, and no more: that the CDR sends nothing is no reason to take nothing.
+        "subscriptions": admin.subscriptions.as_ref().map(|subscriptions| subscriptions.describe()),
     });
     (ready, body)
 }

@@ -47,6 +47,17 @@ struct Above {
     mode: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Subscribed {
+    /// `Subscription/lakehook`
+    subscription: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Checked {
+    outcome: &'static str,
+}
+
 /// A sender could invent types; those behind this number share a label.
 const MOST_TYPES: usize = 256;
 
@@ -64,6 +75,8 @@ pub struct Metrics {
     bytes_in_flight: Gauge,
     remembered: Gauge,
     credentials_expire: Gauge<f64, std::sync::atomic::AtomicU64>,
+    subscription_active: Family<Subscribed, Gauge>,
+    subscription_checks: Family<Checked, Counter>,
     types: std::sync::Mutex<std::collections::HashSet<String>>,
 }
 
@@ -99,6 +112,8 @@ impl Default for Metrics {
             bytes_in_flight: Gauge::default(),
             remembered: Gauge::default(),
             credentials_expire: Gauge::default(),
+            subscription_active: Family::default(),
+            subscription_checks: Family::default(),
             types: Default::default(),
         };
         metrics.register();
@@ -148,6 +163,26 @@ impl Metrics {
             Unit::Seconds,
             self.credentials_expire.clone(),
         );
+        registry.register(
+            "subscription_active",
+            "1 where lakehook's Subscription at the CDR is active; with --manage-subscription",
+            self.subscription_active.clone(),
+        );
+        registry.register(
+            "subscription_checks",
+            "Looks at lakehook's Subscriptions at the CDR, by outcome: ok, failed",
+            self.subscription_checks.clone(),
+        );
+    }
+
+    pub fn subscription_active(&self, subscription: &str, active: bool) {
+        let labels = Subscribed { subscription: subscription.to_owned() };
+        self.subscription_active.get_or_create(&labels).set(i64::from(active));
+    }
+
+    pub fn subscription_checked(&self, ok: bool) {
+        let outcome = if ok { "ok" } else { "failed" };
+        self.subscription_checks.get_or_create(&Checked { outcome }).inc();
     }
 
     pub fn delivered(&self, report: &Report) {

@@ -9,6 +9,7 @@ mod lifecycle;
 mod metrics;
 mod recent;
 mod series;
+mod subscriptions;
 pub mod telemetry;
 mod watch;
 
@@ -16,4 +17,5 @@ pub use control::Control;
 pub use lifecycle::{Lifecycle, Signal, Signals};
 pub use metrics::Metrics;
 pub use recent::{Line, Recent};
+pub use subscriptions::{Keeper, Subscriptions};
 pub use watch::watch_files;

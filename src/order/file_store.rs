@@ -56,6 +56,12 @@ pub struct FileOptions {
     faults: Arc<tests::Faults>,
 }
 
+/// Whether the file can be opened now. It is closed again and says what it said before; for that moment nobody
+/// else can open it.
+pub fn probe(path: &Path) -> Result<(), FileStoreError> {
+    open::check(path, &FileOptions::new(0, 0)).map(drop)
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnDamage {
     Refuse,

@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 
 use super::cdr::cdr;
 use super::secrets::{callers, commanders, made_token};
-use super::{Settings, SettingsError, together};
+use super::{Settings, SettingsError, subscription, together};
 use crate::cdr::Cdr;
 use crate::healthlake::{Credentials, Endpoint, Options, Role, Source, Trust};
 use crate::receive::{Callers, Files, Limits, Listening, Secrets, Tls};
@@ -49,6 +49,7 @@ pub fn plan(settings: Settings) -> Result<Plan, SettingsError> {
     let cdr = cdr(&settings, &trust)?.map(Arc::new);
     let commanders = commanders(&settings)?;
     limits(&settings)?;
+    subscription::try_out(&settings, token.as_deref())?;
     Ok(Plan {
         base_path: base_path(&settings.listen.base_path)?,
         validator: Arc::new(Validator::new(settings.delivery.validation.into(), settings.delivery.max_depth)),
@@ -109,7 +110,7 @@ fn tls(settings: &Settings) -> Result<Option<Arc<Tls>>, SettingsError> {
     Tls::new(files).map(Some).map_err(|error| SettingsError::new("tls-cert", error.to_string()))
 }
 
-fn trust(settings: &Settings) -> Result<Trust, SettingsError> {
+pub(super) fn trust(settings: &Settings) -> Result<Trust, SettingsError> {
     let Some(path) = &settings.healthlake.ca_file else { return Ok(Trust::default()) };
     Trust::from_file(path).map_err(|error| SettingsError::new("ca-file", error.to_string()))
 }
@@ -220,7 +221,7 @@ fn limits(settings: &Settings) -> Result<(), SettingsError> {
     Ok(())
 }
 
-fn base_path(text: &str) -> Result<Box<str>, SettingsError> {
+pub(super) fn base_path(text: &str) -> Result<Box<str>, SettingsError> {
     let trimmed = text.trim_end_matches('/');
     let fine = trimmed.is_empty()
         || (trimmed.starts_with('/')

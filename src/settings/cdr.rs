@@ -44,7 +44,8 @@ pub struct CdrArgs {
     /// Where tokens are given out [default: as the CDR's .well-known/smart-configuration says]
     #[arg(long, env = "LAKEHOOK_CDR_OAUTH_TOKEN_URL", value_name = "URL")]
     pub cdr_oauth_token_url: Option<String>,
-    /// What is asked for [default: system/*.read, or system/*.rs where the CDR takes SMART v2 scopes only]
+    /// What is asked for [default: system/*.read, or system/*.rs where the CDR takes SMART v2 scopes only; and
+    /// Subscriptions, where they are written]
     #[arg(long, env = "LAKEHOOK_CDR_OAUTH_SCOPE", value_name = "SCOPES")]
     pub cdr_oauth_scope: Option<String>,
 }
@@ -96,6 +97,7 @@ fn authorization(settings: &Settings, base: &Url, trust: &Trust) -> Result<Autho
     let oauth = OAuth::new(client_id.clone(), secret, token_url, Plan::clock(), trust)
         .map_err(|problem| SettingsError::new("cdr-oauth-token-url", problem.to_string()))?
         .scope(args.cdr_oauth_scope.clone())
+        .writes_subscriptions(settings.subscription.manage_subscription)
         .allow_insecure(settings.healthlake.allow_insecure_upstream);
     Ok(Authorization::OAuth(Arc::new(oauth)))
 }

@@ -13,6 +13,7 @@ mod listen;
 mod order;
 mod sandbox;
 mod secrets;
+mod subscription;
 mod together;
 mod units;
 
@@ -28,6 +29,7 @@ pub use instance::{AdminArgs, MirrorArgs};
 pub use listen::{DeliveryArgs, LifecycleArgs, ListenArgs, Validation};
 pub use order::{OnDamage, OrderArgs, OrderStore};
 pub use sandbox::SandboxArgs;
+pub use subscription::{Subscribing, SubscriptionArgs, subscribing, wish};
 pub use units::duration;
 
 use crate::operate::telemetry::LogFormat;
@@ -52,6 +54,8 @@ pub struct Settings {
     pub order: OrderArgs,
     #[command(flatten)]
     pub cdr: CdrArgs,
+    #[command(flatten)]
+    pub subscription: SubscriptionArgs,
     #[command(flatten)]
     pub admin: AdminArgs,
     #[command(flatten)]

@@ -23,6 +23,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), SettingsError> {
             credentials.role_arn.is_some() || settings.sandbox,
         ),
         ("cdr-oauth-client-id", cdr.cdr_oauth_client_id.is_some(), "cdr-url", cdr.cdr_url.is_some()),
+        ("manage-subscription", settings.subscription.manage_subscription, "cdr-url", cdr.cdr_url.is_some()),
         (
             "cdr-oauth-token-url",
             cdr.cdr_oauth_token_url.is_some(),

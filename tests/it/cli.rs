@@ -2,10 +2,13 @@
 
 mod cdr_authorization;
 mod check;
+mod check_order;
 mod documentation;
 mod proxies;
 mod refusals;
 mod settings;
+mod smart;
+mod subscribe;
 mod subscriptions;
 
 use std::path::PathBuf;

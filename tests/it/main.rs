@@ -19,6 +19,7 @@ mod foreign_servers;
 mod fuzz_seeds;
 mod hapi_cdr;
 mod hapi_mirror;
+mod hapi_subscribe;
 mod lifecycle;
 mod load;
 mod order;

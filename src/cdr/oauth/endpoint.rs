@@ -136,8 +136,12 @@ impl OAuth {
         let Some(token_url) = token_url else {
             return Err(Failure::lasting(format!("{from} names no token_endpoint; {advice}")));
         };
-        let secure = token_url.scheme() == "https" || token_url.host_str().is_some_and(is_loopback);
-        if !secure && !(self.allow_insecure && token_url.scheme() == "http") {
+        let fine = match token_url.scheme() {
+            "https" => true,
+            "http" => self.allow_insecure || token_url.host_str().is_some_and(is_loopback),
+            _ => false,
+        };
+        if !fine {
             return Err(Failure::lasting(format!(
                 "{from} names {}, which is not https://: the client's secret would go there in clear; {advice}",
                 shown(&token_url)

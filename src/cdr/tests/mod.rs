@@ -6,7 +6,7 @@ mod keys;
 mod oauth;
 mod pages;
 mod reads;
-mod server;
+pub(super) mod server;
 mod writes;
 
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::healthlake::Trust;
 
 const LIMIT: usize = 1000;
 
-fn cdr(stand: &Stand, authorization: Authorization) -> Cdr {
+pub(super) fn cdr(stand: &Stand, authorization: Authorization) -> Cdr {
     let base = Url::parse(&stand.base()).unwrap();
     Cdr::new(&base, authorization, LIMIT, &Trust::default()).unwrap()
 }

@@ -4,8 +4,8 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
-use super::subscription::extension_ending;
 use super::table::Row;
+use crate::cdr::subscription::extensions::find;
 use crate::receive::{Caller, Callers};
 use crate::settings::Plan;
 
@@ -63,7 +63,7 @@ pub(super) fn authorization(subscription: &Value, wants: &Wants<'_>) -> Row {
     if wants.callers.head(&headers, false) == Caller::Known {
         return Row::ok(what, "lakehook knows what channel.header sends");
     }
-    let signs = extension_ending(subscription, "/subscription-secret").is_some();
+    let signs = find(subscription, "/subscription-secret").is_some();
     let mut signed = HeaderMap::new();
     signed.insert("x-signature", HeaderValue::from_static("00"));
     if signs && wants.callers.head(&signed, false) == Caller::Signs {

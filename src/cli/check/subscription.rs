@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use super::authorization::{Wants, authorization};
 use super::table::{Row, Table, quoted};
-
-const DELETES: &str = "subscription-send-delete-messages";
-const LATEST: &str = "subscription-resthook-deliver-latest-version";
-const STRIP: &str = "subscription-resthook-strip-version-ids";
+use crate::cdr::Server;
+use crate::cdr::subscription::extensions::{
+    DELIVER_LATEST, PAYLOAD_SEARCH, SEND_DELETES, STRIP_VERSION_IDS, find, is_on,
+};
 
 pub(super) fn name(subscription: &Value) -> String {
     match subscription["id"].as_str() {
@@ -16,7 +16,8 @@ pub(super) fn name(subscription: &Value) -> String {
     }
 }
 
-pub(super) fn check(table: &mut Table, subscription: &Value, wants: &Wants<'_>) {
+/// `server` is the kind of the CDR, where it is known.
+pub(super) fn check(table: &mut Table, subscription: &Value, wants: &Wants<'_>, server: Option<Server>) {
     let channel = &subscription["channel"];
     table.add(status(subscription["status"].as_str()));
     table.add(kind(channel["type"].as_str()));
@@ -25,11 +26,20 @@ pub(super) fn check(table: &mut Table, subscription: &Value, wants: &Wants<'_>) 
     table.add(authorization(subscription, wants));
     table.add(deletes(subscription));
     table.add(criteria(subscription["criteria"].as_str()));
-    if extension(channel, LATEST).is_some_and(|value| value["valueBoolean"] == true) {
+    if is_on(channel, DELIVER_LATEST) && server != Some(Server::SmileCdr) {
         table.add(Row::warning("deliver-latest-version", "on: open-source HAPI stands still for about a minute whenever a resource is deleted while its delivery waits")
             .advise("remove the extension, unless this is Smile CDR: lakehook keeps the order without it"));
     }
-    if extension(channel, STRIP).is_some_and(|value| value["valueBoolean"] == true) {
+    if find(subscription, PAYLOAD_SEARCH).is_some() {
+        table.add(
+            Row::failed(
+                "payload-search-criteria",
+                "set: after a delete the search finds nothing, and HAPI posts a Bundle that names nothing: deletes are lost",
+            )
+            .advise("remove the extension"),
+        );
+    }
+    if is_on(channel, STRIP_VERSION_IDS) {
         table.add(
             Row::warning(
                 "strip-version-ids",
@@ -133,11 +143,11 @@ fn payload(payload: Option<&str>) -> Row {
 fn deletes(subscription: &Value) -> Row {
     let what = "deletes";
     let place = "put the extension send-delete-messages (valueBoolean true) into channel.extension";
-    match extension(&subscription["channel"], DELETES).map(|value| &value["valueBoolean"]) {
+    match find(&subscription["channel"], SEND_DELETES).map(|value| &value["valueBoolean"]) {
         Some(Value::Bool(true)) => Row::ok(what, "send-delete-messages is on channel"),
         Some(Value::Bool(false)) => Row::warning(what, "send-delete-messages is false: what is deleted stays in HealthLake").advise(place),
         Some(_) => Row::failed(what, "send-delete-messages has no valueBoolean").advise(place),
-        None if extension(subscription, DELETES).is_some() => {
+        None if find(subscription, SEND_DELETES).is_some() => {
             Row::failed(what, "send-delete-messages is on the Subscription's root, where HAPI ignores it: no delete is sent, and no error shown")
                 .advise("move it into channel.extension")
         }
@@ -167,15 +177,6 @@ fn criteria(criteria: Option<&str>) -> Row {
 
 pub(super) fn path_of(endpoint: &str) -> Option<String> {
     reqwest::Url::parse(endpoint).ok().map(|url| url.path().to_owned())
-}
-
-fn extension<'a>(element: &'a Value, name: &str) -> Option<&'a Value> {
-    extension_ending(element, &format!("http://hapifhir.io/fhir/StructureDefinition/{name}"))
-}
-
-pub(super) fn extension_ending<'a>(element: &'a Value, url: &str) -> Option<&'a Value> {
-    let extensions = element["extension"].as_array()?;
-    extensions.iter().find(|extension| extension["url"].as_str().is_some_and(|found| found.ends_with(url)))
 }
 
 #[cfg(test)]

@@ -23,12 +23,16 @@ fn good() -> Value {
 }
 
 fn rows(subscription: &Value) -> Vec<Row> {
+    rows_at(subscription, None)
+}
+
+fn rows_at(subscription: &Value, server: Option<Server>) -> Vec<Row> {
     let tokens = Sources { values: vec![SecretString::from(TOKEN)], files: Vec::new() };
     let callers = Callers::new(Secrets { tokens, ..Secrets::default() }).unwrap();
     let wants =
         Wants { base_path: "/fhir", callers: &callers, certificate: false, made_token: false, tls: false };
     let mut table = Table::default();
-    check(&mut table, subscription, &wants);
+    check(&mut table, subscription, &wants, server);
     assert!(!table.to_string().contains(TOKEN), "{table}");
     table.rows().cloned().collect()
 }
@@ -120,4 +124,24 @@ fn latest_version_and_criteria() {
     trap(|s| s["criteria"] = json!("[Patient,Observation]"), "criteria", Outcome::Ok, "nothing else");
     trap(|s| s["criteria"] = json!("Patient?"), "criteria", Outcome::Ok, "nothing else");
     trap(|s| s["criteria"] = json!("Patient?active=true"), "criteria", Outcome::Warning, "stops matching");
+}
+
+#[test]
+fn smile_cdr_is_meant_to_send_the_latest() {
+    let mut subscription = good();
+    let latest = json!({"url": DELIVER_LATEST, "valueBoolean": true});
+    subscription["channel"]["extension"].as_array_mut().unwrap().push(latest);
+    for (server, fine) in [(None, false), (Some(Server::Hapi), false), (Some(Server::SmileCdr), true)] {
+        let rows = rows_at(&subscription, server);
+        assert_eq!(rows.iter().all(|row| row.outcome == Outcome::Ok), fine, "{server:?}: {rows:?}");
+    }
+}
+
+#[test]
+fn a_search_as_payload_loses_deletes() {
+    let mut subscription = good();
+    subscription["extension"] = json!([{"url": PAYLOAD_SEARCH, "valueString": "Patient?"}]);
+    let rows = rows(&subscription);
+    let row = rows.iter().find(|row| row.what == "payload-search-criteria").unwrap();
+    assert_eq!(row.outcome, Outcome::Failed);
 }

@@ -34,6 +34,7 @@ async fn help_is_grouped_by_concern() {
         "Deliveries",
         "Order",
         "The CDR's own API",
+        "Subscription at the CDR",
         "Control",
         "Ending",
         "Logs",
