@@ -156,14 +156,23 @@ async fn what_hapi_refuses_is_shown(hapi: &Hapi, app: &TestApp) {
     assert!(hapi.read("Subscription", "lakehook").await.is_none());
 }
 
-async fn a_serving_lakehook_makes_it_and_watches_it(hapi: &Hapi) {
-    let app = TestApp::builder()
+async fn serving(hapi: &Hapi, id: &str) -> TestApp {
+    TestApp::builder()
         .env("LAKEHOOK_CDR_URL", hapi.base_url())
         .env("LAKEHOOK_MANAGE_SUBSCRIPTION", "true")
+        .env("LAKEHOOK_SUBSCRIPTION_ID", id)
         .env("LAKEHOOK_SUBSCRIPTION_CHECK_EVERY", "200ms")
         .start()
-        .await;
-    let watched = async || app.admin("/readyz").await.json()["subscriptions"]["watched"][0].clone();
+        .await
+}
+
+async fn subscriptions(app: &TestApp) -> Value {
+    app.admin("/readyz").await.json()["subscriptions"].clone()
+}
+
+async fn a_serving_lakehook_makes_it_and_watches_it(hapi: &Hapi) {
+    let app = serving(hapi, "lakehook").await;
+    let watched = async || subscriptions(&app).await["watched"][0].clone();
     eventually("made and active", async || watched().await["status"] == "active").await;
     assert_eq!(watched().await["subscription"], PATH);
     hapi.put("Patient", "served", &json!({ "active": true })).await;
@@ -174,21 +183,41 @@ async fn a_serving_lakehook_makes_it_and_watches_it(hapi: &Hapi) {
     hapi.put("Subscription", "lakehook", &off).await;
     eventually("seen to be off", async || watched().await["status"] == "off").await;
     let metrics = app.admin("/metrics").await.body;
-    assert!(
-        metrics.contains(r#"lakehook_subscription_active{subscription="Subscription/lakehook"} 0"#),
-        "{metrics}"
-    );
+    let inactive = r#"lakehook_subscription_active{subscription="Subscription/lakehook"} 0"#;
+    assert!(metrics.contains(inactive), "{metrics}");
     assert!(app.log().contains("the Subscription is not active"), "{}", app.log());
     assert_eq!(app.health("/healthz").await, 200, "the balancer is not told");
     assert_eq!(app.health("/readyz").await, 200);
     let before = version(hapi).await;
 
-    // It stays off over a restart too: somebody switched it off. `subscribe` switches it on.
-    let endpoint = app.endpoint().to_owned();
-    let on = run(hapi, &endpoint, &["subscribe"]).await;
+    // Somebody switched it off: that holds for the next start too, whose endpoint is another one.
+    let next = serving(hapi, "lakehook").await;
+    eventually("off still", async || subscriptions(&next).await["watched"][0]["status"] == "off").await;
+    assert_eq!(version(hapi).await, before);
+    drop(next);
+    let on = run(hapi, app.endpoint(), &["subscribe"]).await;
     assert_eq!(on.code, 0, "{on:?}");
     assert_ne!(version(hapi).await, before);
     eventually("seen to be active", async || watched().await["status"] == "active").await;
+    // A start with another endpoint mends it.
+    let next = serving(hapi, "lakehook").await;
+    let endpoint =
+        async || hapi.read("Subscription", "lakehook").await.unwrap()["channel"]["endpoint"].clone();
+    eventually("mended", async || endpoint().await == next.endpoint()).await;
+    drop(next);
     hapi.delete("Subscription", "lakehook").await;
     eventually("seen to be gone", async || watched().await["status"] == "gone").await;
+
+    hapi.subscribe("theirs", "[Group]", "http://127.0.0.1:9/x", Some("application/fhir+json"), &[], &[])
+        .await;
+    hapi.wait_active("theirs").await;
+    let theirs = hapi.read("Subscription", "theirs").await;
+    let beside = serving(hapi, "theirs").await;
+    eventually("watched all the same", async || {
+        subscriptions(&beside).await["watched"][0]["status"] == "active"
+    })
+    .await;
+    let problem = subscriptions(&beside).await["problem"].as_str().unwrap().to_owned();
+    assert!(problem.contains("Subscription/theirs is not marked as lakehook's"), "{problem}");
+    assert_eq!(hapi.read("Subscription", "theirs").await, theirs);
 }
