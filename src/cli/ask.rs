@@ -73,6 +73,9 @@ fn tell(value: &Value, path: &str, lines: &mut Vec<String>) {
     let name = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     match value {
         Value::Object(entries) => entries.iter().for_each(|(key, value)| tell(value, &name(key), lines)),
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(at, item)| tell(item, &name(&at.to_string()), lines));
+        }
         Value::Null => lines.push(format!("{path:<26}-")),
         Value::String(text) => lines.push(format!("{path:<26}{text}")),
         other => lines.push(format!("{path:<26}{other}")),
