@@ -8,6 +8,7 @@
 pub mod answer;
 pub mod cdr;
 pub mod cli;
+pub mod deadletter;
 pub mod delivery;
 pub mod explain;
 pub mod forward;

@@ -5,6 +5,7 @@ mod authorization;
 mod aws;
 mod cdr;
 mod healthlake;
+mod letters;
 mod refusal;
 mod settings;
 mod subscription;
@@ -58,6 +59,9 @@ async fn check(plan: &Plan, subscription: Option<&Value>, sources: &Sources) -> 
     let resolved = aws::check(&mut table, plan).await;
     table.section("HealthLake");
     healthlake::check(&mut table, plan, resolved.as_ref(), deadline).await;
+
+    table.section("Dead letters");
+    letters::check(&mut table, plan, resolved.as_ref()).await;
 
     table.section("CDR");
     let found = cdr::check(&mut table, plan, subscription.is_none()).await;

@@ -79,6 +79,7 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
 
     let engine = Engine::open(&plan).await?;
     let (control, running) = announce(&plan, admin_address)?;
+    let tending = engine.forward.dead_letters.clone().map(|keeper| tokio::spawn(keeper.tend()));
     let lifecycle = Lifecycle::default();
     let listening = plan.listening();
     let banner = Banner::of(&plan, address);
@@ -141,7 +142,7 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
     engine.close().await;
     drop(running);
     tracing::info!(clean = outcome.is_ok(), "stopped");
-    for task in [Some(watching), Some(admin), sandbox].into_iter().flatten() {
+    for task in [Some(watching), Some(admin), tending, sandbox].into_iter().flatten() {
         task.abort();
     }
     outcome

@@ -5,8 +5,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::{Forward, Report};
+use super::{Content, Forward, Report};
 use crate::cdr::Current;
+use crate::deadletter::Payload;
 use crate::delivery::{Addressed, Key, Version};
 use crate::healthlake::{Attempted, CouldNot, Meaning};
 use crate::order::record::{Etag, Millis, Write, millis};
@@ -77,12 +78,17 @@ impl<'a> Drive<'a> {
             Action::AskCdr => self.ask_cdr().await,
             Action::Put { if_match, current } => {
                 let json = if current { &self.current } else { &self.json };
+                self.report.content.payload = Payload(json.clone());
+                if !current {
+                    self.report.content.version = self.report.version.clone();
+                }
                 self.sent = true;
                 let attempted = healthlake.put(key, json, if_match, deadline).await;
                 self.report.heard(&attempted, started);
                 self.written(&attempted, if_match)
             }
             Action::Delete { if_match } => {
+                self.report.content = Content { deleted: true, ..Content::default() };
                 self.sent = true;
                 let attempted = healthlake.delete(key, if_match, deadline).await;
                 self.report.heard(&attempted, started);
@@ -168,9 +174,11 @@ impl<'a> Drive<'a> {
             Ok(Current::Gone) => Event::CdrGone,
             Ok(Current::Resource(json)) => {
                 let addressed = Addressed::to(self.key);
+                self.report.content = Content { payload: Payload(json.clone()), ..Content::default() };
                 match self.forward.validate(addressed, json, false, self.report).await {
                     Ok(valid) => {
                         self.current = valid.json;
+                        self.report.content.version = valid.version.clone();
                         if self.report.version == Version::default() {
                             self.report.version = valid.version.clone();
                         }

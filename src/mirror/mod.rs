@@ -69,6 +69,8 @@ pub struct Told {
     pub retryable: bool,
     /// HealthLake asked to wait this long.
     pub retry_after_ms: Option<u64>,
+    /// Of a dead letter: the refusal's own verdict
+    pub refused: Option<String>,
     /// Why it was refused; texts may quote the payload, so they are for people, never for logs.
     pub issues: Vec<Issue>,
     pub healthlake_status: Option<u16>,
@@ -91,10 +93,11 @@ impl Told {
                 Verdict::Throttled { retry_after } => retry_after.map(crate::order::record::millis),
                 _ => None,
             },
-            issues: match verdict {
-                Verdict::RefusedByHealthLake(issues) | Verdict::Invalid { issues, .. } => issues.clone(),
-                _ => Vec::new(),
+            refused: match verdict {
+                Verdict::DeadLettered { refused, .. } => Some(refused.name().to_owned()),
+                _ => None,
             },
+            issues: verdict.issues().to_vec(),
             healthlake_status: said.map(|said| said.status.as_u16()),
             healthlake_request_id: said.and_then(|said| said.request_id.clone()),
             attempts: report.attempts,

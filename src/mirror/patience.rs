@@ -68,6 +68,7 @@ mod tests {
             settled: !retryable,
             retryable,
             retry_after_ms,
+            refused: None,
             issues: Vec::new(),
             healthlake_status: None,
             healthlake_request_id: None,

@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 use secrecy::ExposeSecret;
 
 use super::secrets::{callers, cdr, commanders, made_token};
-use super::{Settings, SettingsError, together};
+use super::{DeadLetterStore, Settings, SettingsError, together};
 use crate::cdr::Cdr;
+use crate::deadletter::SealKeys;
 use crate::healthlake::{Credentials, Endpoint, Options, Role, Source, Trust};
 use crate::receive::{Callers, Files, Limits, Listening, Secrets, Tls};
 use crate::sandbox::Config as SandboxConfig;
@@ -26,6 +27,8 @@ pub struct Plan {
     pub cdr: Option<Arc<Cdr>>,
     /// Who may command the running instance, but for the token that it makes itself
     pub commanders: Secrets,
+    pub dead_letters: DeadLetterStore,
+    pub dead_letter_keys: Option<SealKeys>,
     pub sandbox: Option<SandboxConfig>,
     /// Made for the sandbox where none was given: shown once at start
     pub token: Option<String>,
@@ -48,6 +51,8 @@ pub fn plan(settings: Settings) -> Result<Plan, SettingsError> {
     let cdr = cdr(&settings, &trust)?.map(Arc::new);
     let commanders = commanders(&settings)?;
     limits(&settings)?;
+    let dead_letters = settings.dead_letters.store(settings.order.data_dir.is_some())?;
+    let dead_letter_keys = settings.dead_letters.keys()?;
     Ok(Plan {
         base_path: base_path(&settings.listen.base_path)?,
         validator: Arc::new(Validator::new(settings.delivery.validation.into(), settings.delivery.max_depth)),
@@ -58,9 +63,24 @@ pub fn plan(settings: Settings) -> Result<Plan, SettingsError> {
         tls,
         cdr,
         commanders,
+        dead_letters,
+        dead_letter_keys,
         sandbox,
         token,
         settings,
+    })
+}
+
+/// Region and base credentials alone, for a command that asks other services than HealthLake.
+pub fn aws(settings: &Settings) -> Result<Source, SettingsError> {
+    let args = &settings.credentials;
+    let endpoint = settings.healthlake.healthlake_endpoint.as_deref();
+    let endpoint = endpoint.and_then(|url| Endpoint::parse(url, true).ok());
+    Ok(Source {
+        region: args.region.clone().or_else(|| Some(endpoint?.region()?.to_owned())),
+        use_fips: args.use_fips,
+        trust: trust(settings)?,
+        ..Source::default()
     })
 }
 

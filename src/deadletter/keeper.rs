@@ -1,0 +1,373 @@
+//! What `forward` knows of dead letters: keep this one, and this resource is mirrored now. Bounds what is kept, and
+//! lets go of what a newer version has overtaken.
+
+use std::cmp::Ordering;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::{Instant, timeout_at};
+
+use super::{DeadLetters, Letter, LetterId, Payload, StoreError, Usage};
+use crate::delivery::{Key, Version};
+use crate::healthlake::Clock;
+use crate::order;
+
+/// How often is looked what is there, and what is too old.
+const TEND: Duration = Duration::from_secs(60);
+/// A store that seems full is counted anew, but not more often than this.
+const RECOUNT: Duration = Duration::from_secs(1);
+
+/// What may be kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub letters: u64,
+    pub bytes: u64,
+    /// Letters last written longer ago are removed.
+    pub retention: Duration,
+}
+
+/// Why a letter is not kept: the CDR gets its error.
+#[derive(Debug, thiserror::Error)]
+pub enum KeepError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(
+        "{letters} dead letters are kept, as many as --dead-letters-max allows: redrive or drop some, or raise it"
+    )]
+    TooMany { letters: u64 },
+    #[error(
+        "{bytes} bytes of dead letters are kept, and --dead-letters-max-size allows {limit}: redrive or drop some, or raise it"
+    )]
+    TooMuch { bytes: u64, limit: u64 },
+    #[error("the dead-letter store did not answer before the delivery's deadline")]
+    Deadline,
+}
+
+/// A letter that is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    pub id: LetterId,
+    pub attempts: u32,
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Keeper(Arc<Inner>);
+
+struct Inner {
+    store: Arc<dyn DeadLetters>,
+    limits: Limits,
+    clock: Clock,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// As last counted, and what was added since
+    usage: Usage,
+    counted: Option<Instant>,
+    /// Resources that have letters, as far as known
+    keys: HashSet<Key>,
+}
+
+impl Keeper {
+    pub fn new(store: Arc<dyn DeadLetters>, limits: Limits, clock: Clock) -> Self {
+        Self(Arc::new(Inner { store, limits, clock, state: Mutex::default() }))
+    }
+
+    pub fn store(&self) -> &Arc<dyn DeadLetters> {
+        &self.0.store
+    }
+
+    /// As last counted.
+    pub fn usage(&self) -> Usage {
+        self.state().usage
+    }
+
+    /// Durable when it returns. `letter`'s times and attempts are filled in here.
+    pub async fn keep(&self, letter: Letter, payload: Payload, by: Instant) -> Result<Kept, KeepError> {
+        match timeout_at(by, self.kept(letter, payload)).await {
+            Ok(kept) => kept,
+            Err(_) => Err(KeepError::Deadline),
+        }
+    }
+
+    async fn kept(&self, mut letter: Letter, payload: Payload) -> Result<Kept, KeepError> {
+        let store = &self.0.store;
+        let others = store.names_of(&letter.key).await?;
+        let now = Timestamp::try_from((self.0.clock)()).unwrap_or(Timestamp::UNIX_EPOCH);
+        (letter.first, letter.last, letter.attempts) = (now, now, 1);
+        let again = others.iter().find(|name| name.id == letter.id);
+        match again {
+            // One that can't be read (another key) is written anew.
+            Some(name) => {
+                if let Ok(Some(before)) = store.letter(name).await {
+                    letter.first = before.first;
+                    letter.attempts = before.attempts.saturating_add(1);
+                }
+            }
+            None => self.room_for(payload.0.len() as u64).await?,
+        }
+        let bytes = payload.0.len() as u64;
+        store.keep(&letter, payload).await?;
+        {
+            let mut state = self.state();
+            if again.is_none() {
+                state.usage.letters += 1;
+                state.usage.bytes = state.usage.bytes.map(|sum| sum + bytes);
+            }
+            state.keys.insert(letter.key.clone());
+        }
+        let older = others.into_iter().filter(|name| name.id != letter.id).collect();
+        self.let_go(older, &letter.version(), Ordering::Less).await;
+        Ok(Kept { id: letter.id, attempts: letter.attempts })
+    }
+
+    async fn room_for(&self, bytes: u64) -> Result<(), KeepError> {
+        let Err(full) = self.room(bytes) else { return Ok(()) };
+        // Somebody may have redriven or dropped some since they were counted.
+        if self.state().counted.is_some_and(|at| at.elapsed() < RECOUNT) {
+            return Err(full);
+        }
+        self.count().await?;
+        self.room(bytes)
+    }
+
+    fn room(&self, bytes: u64) -> Result<(), KeepError> {
+        let (limits, state) = (&self.0.limits, self.state());
+        let sum = state.usage.bytes.unwrap_or_default();
+        if state.counted.is_none() || state.usage.letters >= limits.letters {
+            Err(KeepError::TooMany { letters: state.usage.letters })
+        } else if sum.saturating_add(bytes) > limits.bytes {
+            Err(KeepError::TooMuch { bytes: sum, limit: limits.bytes })
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn count(&self) -> Result<(), StoreError> {
+        let usage = self.0.store.usage().await?;
+        let mut state = self.state();
+        (state.usage, state.counted) = (usage, Some(Instant::now()));
+        Ok(())
+    }
+
+    /// HealthLake has this version now: letters of the same or older ones are of no use any more.
+    pub fn mirrored(&self, key: &Key, version: &Version) {
+        if *version == Version::default() || !self.state().keys.contains(key) {
+            return;
+        }
+        let (keeper, key, version) = (self.clone(), key.clone(), version.clone());
+        tokio::spawn(async move {
+            if let Ok(names) = keeper.0.store.names_of(&key).await {
+                keeper.let_go(names, &version, Ordering::Equal).await;
+            }
+        });
+    }
+
+    /// Removes upserts whose version is surely older than `version`, or the same with `most`: `Equal`. A delete has
+    /// no version, so nothing tells that it is overtaken; a redrive finds out.
+    async fn let_go(&self, names: Vec<super::Name>, version: &Version, most: Ordering) {
+        for name in names {
+            let Ok(Some(letter)) = self.0.store.letter(&name).await else { continue };
+            let older = order::compare(&letter.version(), version).is_some_and(|ordering| ordering <= most);
+            if older && !letter.is_delete() && self.0.store.remove(&name).await == Ok(true) {
+                tracing::info!(key = %name.key, letter = %name.id, "a dead letter was overtaken by a newer version");
+                let mut state = self.state();
+                state.usage.letters = state.usage.letters.saturating_sub(1);
+            }
+        }
+    }
+
+    /// For as long as the process lives: counts what is kept, and removes what is older than the retention.
+    pub async fn tend(self) {
+        let mut told = false;
+        loop {
+            match self.tend_once().await {
+                Ok(()) => told = false,
+                Err(error) if !told => {
+                    tracing::error!(%error, store = self.0.store.kind(), "the dead letters can't be counted");
+                    told = true;
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(TEND).await;
+        }
+    }
+
+    async fn tend_once(&self) -> Result<(), StoreError> {
+        let store = &self.0.store;
+        self.count().await?;
+        // To list a queue is to hide what it holds.
+        if store.expires_by_itself() {
+            return Ok(());
+        }
+        let names = store.names().await?;
+        let keys = names.iter().map(|name| name.key.clone()).collect();
+        // What was kept meanwhile may be missing for a minute: `mirrored` is a convenience.
+        self.state().keys = keys;
+        let Some(oldest) = (self.0.clock)().checked_sub(self.0.limits.retention) else { return Ok(()) };
+        let mut expired = 0;
+        for name in names.iter().filter(|name| name.at < oldest) {
+            if store.remove(name).await? {
+                expired += 1;
+                tracing::warn!(key = %name.key, letter = %name.id, "a dead letter was older than --dead-letters-retention and is removed");
+            }
+        }
+        if expired > 0 {
+            self.count().await?;
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::super::store_tests::{MARK, letter};
+    use super::super::{Blobs, directory::Directory};
+    use super::*;
+
+    struct Fixture {
+        keeper: Keeper,
+        directory: tempfile::TempDir,
+    }
+
+    fn fixture(letters: u64, bytes: u64) -> Fixture {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Arc::new(Directory::open(directory.path(), Blobs::default()).unwrap());
+        let limits = Limits { letters, bytes, retention: Duration::from_secs(3600) };
+        Fixture { keeper: Keeper::new(store, limits, Arc::new(SystemTime::now)), directory }
+    }
+
+    impl Fixture {
+        async fn keep(&self, key: &str, version: u32, payload: &str) -> Result<Kept, KeepError> {
+            let (letter, payload) = letter(key, version, payload);
+            self.keeper.keep(letter, payload, Instant::now() + Duration::from_secs(60)).await
+        }
+
+        async fn letters(&self) -> Vec<Letter> {
+            let mut letters = Vec::new();
+            for name in self.keeper.store().names().await.unwrap() {
+                letters.push(self.keeper.store().letter(&name).await.unwrap().unwrap());
+            }
+            letters
+        }
+    }
+
+    #[tokio::test]
+    async fn the_same_version_counts_up_and_a_newer_one_takes_its_place() {
+        let fixture = fixture(10, 1 << 20);
+        assert_eq!(fixture.keep("Patient/p1", 1, "{}").await.unwrap().attempts, 1);
+        assert_eq!(fixture.keep("Patient/p1", 1, "{}").await.unwrap().attempts, 2);
+        let letters = fixture.letters().await;
+        assert_eq!((letters.len(), letters[0].attempts), (1, 2));
+        assert!(letters[0].first < letters[0].last);
+
+        fixture.keep("Patient/p1", 3, "{}").await.unwrap();
+        // Late: it stays beside the newer one, and harms nobody.
+        fixture.keep("Patient/p1", 2, "{}").await.unwrap();
+        let mut versions: Vec<_> = fixture
+            .letters()
+            .await
+            .into_iter()
+            .map(|letter| letter.version_id.unwrap().into_string())
+            .collect();
+        versions.sort();
+        assert_eq!(versions, ["2", "3"]);
+        assert_eq!(fixture.keeper.usage().letters, 2);
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_is_bounded_and_repetitions_still_fit() {
+        let fixture = fixture(2, 1 << 20);
+        fixture.keep("Patient/p1", 1, "{}").await.unwrap();
+        fixture.keep("Patient/p2", 1, "{}").await.unwrap();
+        let full = fixture.keep("Patient/p3", 1, MARK).await.unwrap_err().to_string();
+        assert!(full.contains("--dead-letters-max") && !full.contains(MARK), "{full}");
+        assert_eq!(fixture.keep("Patient/p2", 1, "{}").await.unwrap().attempts, 2);
+        assert_eq!(fixture.letters().await.len(), 2);
+
+        // Another process made room.
+        let name = fixture.keeper.store().names().await.unwrap().remove(0);
+        fixture.keeper.store().remove(&name).await.unwrap();
+        tokio::time::sleep(RECOUNT).await;
+        fixture.keep("Patient/p3", 1, "{}").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn bytes_are_bounded_too() {
+        let fixture = fixture(10, 10_000);
+        fixture.keep("Patient/p1", 1, &"x".repeat(8_000)).await.unwrap();
+        let full = fixture.keep("Patient/p2", 1, &"x".repeat(8_000)).await.unwrap_err().to_string();
+        assert!(full.contains("--dead-letters-max-size"), "{full}");
+    }
+
+    #[tokio::test]
+    async fn a_store_that_fails_keeps_nothing_and_says_so() {
+        let fixture = fixture(10, 10_000);
+        std::fs::remove_dir_all(fixture.directory.path()).unwrap();
+        std::fs::write(fixture.directory.path(), "a file in its place").unwrap();
+        let error = fixture.keep("Patient/p1", 1, MARK).await.unwrap_err().to_string();
+        assert!(!error.contains(MARK), "{error}");
+        std::fs::remove_file(fixture.directory.path()).unwrap();
+        std::fs::create_dir(fixture.directory.path()).unwrap();
+        fixture.keep("Patient/p1", 1, "{}").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_mirrored_version_lets_go_of_what_it_overtakes_and_of_nothing_else() {
+        let fixture = fixture(10, 1 << 20);
+        for (key, version) in [("Patient/p1", 2), ("Patient/p2", 2)] {
+            fixture.keep(key, version, "{}").await.unwrap();
+        }
+        let (mut delete, none) = letter("Patient/p1", 0, "");
+        delete.interaction = "delete".into();
+        delete.version_id = None;
+        delete.id = LetterId::of(&delete.key, true, &Version::default());
+        let by = Instant::now() + Duration::from_secs(60);
+        fixture.keeper.keep(delete, none, by).await.unwrap();
+
+        let key = Key::parse("Patient/p1").unwrap();
+        fixture.keeper.mirrored(&key, &Version::new(Some("1"), None));
+        fixture.keeper.mirrored(&key, &Version::default());
+        fixture.keeper.mirrored(&key, &Version::new(Some("2"), None));
+        while fixture.keeper.store().names().await.unwrap().len() > 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let mut left: Vec<_> = fixture
+            .letters()
+            .await
+            .iter()
+            .map(|letter| format!("{} {}", letter.interaction, letter.key))
+            .collect();
+        left.sort();
+        assert_eq!(left, ["delete Patient/p1", "upsert Patient/p2"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_older_than_the_retention_is_removed() {
+        let fixture = fixture(10, 1 << 20);
+        fixture.keep("Patient/p1", 1, "{}").await.unwrap();
+        fixture.keep("Patient/p2", 1, "{}").await.unwrap();
+        let old = SystemTime::now() - Duration::from_secs(7200);
+        for entry in std::fs::read_dir(fixture.directory.path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.to_str().unwrap().contains("p1") {
+                std::fs::File::options().write(true).open(path).unwrap().set_modified(old).unwrap();
+            }
+        }
+        fixture.keeper.tend_once().await.unwrap();
+        let left = fixture.letters().await;
+        assert_eq!(left.iter().map(|letter| letter.key.to_string()).collect::<Vec<_>>(), ["Patient/p2"]);
+        assert_eq!(fixture.keeper.usage().letters, 1);
+    }
+}
