@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout_at};
 
-use super::{DeadLetters, Letter, LetterId, Payload, StoreError, Usage};
+use super::{DeadLetters, Letter, LetterId, Name, Payload, StoreError, Usage};
 use crate::delivery::{Key, Version};
 use crate::healthlake::Clock;
 use crate::order;
@@ -99,29 +99,30 @@ impl Keeper {
         let others = store.names_of(&letter.key).await?;
         let now = Timestamp::try_from((self.0.clock)()).unwrap_or(Timestamp::UNIX_EPOCH);
         (letter.first, letter.last, letter.attempts) = (now, now, 1);
-        let again = others.iter().find(|name| name.id == letter.id);
-        match again {
-            // One that can't be read (another key) is written anew.
-            Some(name) => {
-                if let Ok(Some(before)) = store.letter(name).await {
-                    letter.first = before.first;
-                    letter.attempts = before.attempts.saturating_add(1);
-                }
-            }
-            None => self.room_for(payload.0.len() as u64).await?,
+        let (again, others): (Vec<_>, Vec<_>) = others.into_iter().partition(|name| name.id == letter.id);
+        let older = self.upserts_before(others, &letter.version(), Ordering::Less).await;
+        // What takes another's place needs no room of its own.
+        if again.is_empty() && older.is_empty() {
+            self.room_for(payload.0.len() as u64).await?;
+        }
+        // One that can't be read (another key) is written anew.
+        if let Some(name) = again.first()
+            && let Ok(Some(before)) = store.letter(name).await
+        {
+            letter.first = before.first;
+            letter.attempts = before.attempts.saturating_add(1);
         }
         let bytes = payload.0.len() as u64;
         store.keep(&letter, payload).await?;
         {
             let mut state = self.state();
-            if again.is_none() {
+            if again.is_empty() {
                 state.usage.letters += 1;
                 state.usage.bytes = state.usage.bytes.map(|sum| sum + bytes);
             }
             state.keys.insert(letter.key.clone());
         }
-        let older = others.into_iter().filter(|name| name.id != letter.id).collect();
-        self.let_go(older, &letter.version(), Ordering::Less).await;
+        self.let_go(older).await;
         Ok(Kept { id: letter.id, attempts: letter.attempts })
     }
 
@@ -162,21 +163,33 @@ impl Keeper {
         let (keeper, key, version) = (self.clone(), key.clone(), version.clone());
         tokio::spawn(async move {
             if let Ok(names) = keeper.0.store.names_of(&key).await {
-                keeper.let_go(names, &version, Ordering::Equal).await;
+                let overtaken = keeper.upserts_before(names, &version, Ordering::Equal).await;
+                keeper.let_go(overtaken).await;
             }
         });
     }
 
-    /// Removes upserts whose version is surely older than `version`, or the same with `most`: `Equal`. A delete has
-    /// no version, so nothing tells that it is overtaken; a redrive finds out.
-    async fn let_go(&self, names: Vec<super::Name>, version: &Version, most: Ordering) {
+    /// Those whose version is surely older than `version`, or the same with `most`: `Equal`. A delete has no version,
+    /// so nothing tells that it is overtaken; a redrive finds out.
+    async fn upserts_before(&self, names: Vec<Name>, version: &Version, most: Ordering) -> Vec<Name> {
+        let mut before = Vec::new();
         for name in names {
             let Ok(Some(letter)) = self.0.store.letter(&name).await else { continue };
             let older = order::compare(&letter.version(), version).is_some_and(|ordering| ordering <= most);
-            if older && !letter.is_delete() && self.0.store.remove(&name).await == Ok(true) {
+            if older && !letter.is_delete() {
+                before.push(name);
+            }
+        }
+        before
+    }
+
+    async fn let_go(&self, names: Vec<Name>) {
+        for name in names {
+            if self.0.store.remove(&name).await == Ok(true) {
                 tracing::info!(key = %name.key, letter = %name.id, "a dead letter was overtaken by a newer version");
                 let mut state = self.state();
                 state.usage.letters = state.usage.letters.saturating_sub(1);
+                state.usage.bytes = state.usage.bytes.map(|sum| sum.saturating_sub(name.bytes));
             }
         }
     }

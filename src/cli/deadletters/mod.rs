@@ -30,7 +30,7 @@ pub(super) struct DeadLettersCommand {
     settings: Settings,
 }
 
-const CODES: &str = "Exit code: 0 done, 1 something failed, 3 something is still refused.";
+const CODES: &str = "With --cdr-url each resource is read at the CDR, and what it has now is forwarded; without it what was kept, under the rules of the order. Exit code: 0 done, 1 something failed, 3 something is still refused.";
 
 #[derive(Subcommand, Debug)]
 enum What {
@@ -38,7 +38,7 @@ enum What {
     List(list::ListCommand),
     /// All that is known of letters; what they hold only with --payload
     Show(show::ShowCommand),
-    /// Forward again: what the CDR has now where --cdr-url is set, else what was kept. What is taken is removed
+    /// Forward again what the CDR has now, or what was kept; what is settled goes
     #[command(after_help = CODES)]
     Redrive(redrive::RedriveCommand),
     /// Remove letters
