@@ -139,7 +139,6 @@ pub enum Delivery {
 }
 
 /// A body that is refused before it is a `Delivery`.
-#[derive(Clone, Debug)]
 pub struct Unreadable {
     pub key: Key,
     pub refused: Verdict,

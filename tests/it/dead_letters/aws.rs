@@ -3,6 +3,7 @@
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_sqs::types::QueueAttributeName;
 use lakehook::deadletter::{s3, sqs};
 
 use super::{Fixture, invalid, is_kept};
@@ -33,6 +34,13 @@ async fn two_instances_share(moto: &Moto, store: &str) {
     let ran = fixture.run(&["drop", "Patient/p1"]).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(fixture.kept().await, ["invalid upsert Patient/p2"]);
+    // Refused again: it stays, and does not pile up.
+    for _ in 0..2 {
+        let ran = fixture.run(&["redrive"]).await;
+        assert_eq!(ran.code, 3, "{ran:?}");
+        assert!(ran.out.contains("Patient/p2  still refused: invalid"), "{ran:?}");
+    }
+    assert_eq!(fixture.kept().await, ["invalid upsert Patient/p2"]);
     assert!(!fixture.letters_directory().exists());
 }
 
@@ -51,6 +59,11 @@ async fn sqs_keeps_them_for_several_instances() {
     let client = sqs::client(&config(), Some(moto.endpoint_url()));
     let queue = client.create_queue().queue_name("letters").send().await.unwrap().queue_url.unwrap();
     two_instances_share(&moto, &format!("sqs:{queue}")).await;
+    let attributes = client.get_queue_attributes().queue_url(queue).attribute_names(QueueAttributeName::All);
+    let attributes = attributes.send().await.unwrap().attributes.unwrap();
+    let count = |name: QueueAttributeName| attributes[&name].parse::<u32>().unwrap();
+    assert_eq!(count(QueueAttributeName::ApproximateNumberOfMessages), 1);
+    assert_eq!(count(QueueAttributeName::ApproximateNumberOfMessagesNotVisible), 0, "all were given back");
     moto.stop().await;
 }
 

@@ -100,6 +100,41 @@ async fn without_a_cdr_what_was_kept_is_forwarded_under_the_rules_of_the_order()
     assert_eq!(fixture.letters().await[0]["attempts"], 4);
 }
 
+/// The resource was deleted, or re-created, after the refusal: nobody but the CDR can tell, and what is deleted does not
+/// come back.
+#[tokio::test]
+async fn without_a_cdr_what_may_be_overtaken_is_not_sent_and_stays() {
+    let (resources, url) = cdr().await;
+    let fixture = Fixture::with(|builder| builder.arg("--sender-retries", "1ms")).await;
+    let app = &fixture.app;
+    app.put("/Patient/deleted", patient("deleted", 1)).await;
+    app.put("/Patient/re-created", patient("re-created", 1)).await;
+    app.fault(REFUSE);
+    is_kept(&app.put("/Patient/deleted", valid("deleted", 2)).await);
+    is_kept(&app.delete("/Patient/re-created").await);
+    app.sandbox.clear_faults();
+    assert_eq!(app.delete("/Patient/deleted").await.status, 204);
+    assert_eq!(app.put("/Patient/re-created", patient("re-created", 3)).await.status, 200);
+
+    let ran = fixture.run(&["redrive"]).await;
+    assert_eq!(ran.code, 3, "{ran:?}");
+    for key in ["deleted", "re-created"] {
+        assert!(ran.out.contains(&format!("Patient/{key}  not sent: nothing tells")), "{ran:?}");
+    }
+    assert_eq!(app.alive(), ["Patient/re-created"]);
+    assert_eq!(fixture.kept().await.len(), 2);
+
+    // Who can tell is asked.
+    resources.lock().unwrap().insert("re-created".into(), patient("re-created", 3));
+    let mut fixture = fixture;
+    fixture.app.kill().await;
+    let fixture = fixture.arg("--cdr-url", &url);
+    let ran = fixture.run(&["redrive"]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(fixture.app.alive(), ["Patient/re-created"]);
+    assert_eq!(fixture.kept().await, [] as [&str; 0]);
+}
+
 #[tokio::test]
 async fn with_a_cdr_its_current_version_or_deletion_is_forwarded() {
     let (resources, url) = cdr().await;
