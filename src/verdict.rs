@@ -20,6 +20,19 @@ pub struct Issue {
     pub expression: Option<String>,
 }
 
+/// FHIR's IssueTypes, each once: all of the issues that a log or a listing may show. What looks like none is left out:
+/// HealthLake may write anything there.
+pub fn issue_codes(issues: &[Issue]) -> Vec<&str> {
+    let known = |code: &&str| code.len() <= 20 && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+    let mut codes = Vec::new();
+    for code in issues.iter().map(|issue| issue.code.as_str()).filter(known) {
+        if !codes.contains(&code) {
+            codes.push(code);
+        }
+    }
+    codes
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {

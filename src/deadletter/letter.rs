@@ -81,19 +81,6 @@ impl Letter {
     pub fn is_delete(&self) -> bool {
         &*self.interaction == "delete"
     }
-
-    /// FHIR's IssueTypes, each once: all of the issues that a listing or a log may show.
-    pub fn issue_codes(&self) -> Vec<&str> {
-        let known =
-            |code: &str| code.len() <= 20 && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
-        let mut codes = Vec::new();
-        for code in self.issues.iter().map(|issue| issue.code.as_str()).filter(|code| known(code)) {
-            if !codes.contains(&code) {
-                codes.push(code);
-            }
-        }
-        codes
-    }
 }
 
 /// A resource's bytes, which no log and no panic may show.

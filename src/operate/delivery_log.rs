@@ -126,16 +126,12 @@ pub fn delivered(received: &Received, report: &Report) {
 
 /// Why it was refused, as far as a log may tell: FHIR's IssueTypes, each once.
 fn issue_codes(verdict: &Verdict) -> Option<String> {
-    let issues = match verdict {
+    match verdict {
         Verdict::Invalid { .. } | Verdict::RefusedByHealthLake(_) | Verdict::DeadLettered { .. } => {
-            verdict.issues()
+            Some(crate::verdict::issue_codes(verdict.issues()).join(","))
         }
-        _ => return None,
-    };
-    let known = |code: &str| code.len() <= 20 && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
-    let mut codes: Vec<&str> = issues.iter().map(|issue| issue.code.as_str()).filter(|c| known(c)).collect();
-    codes.dedup();
-    Some(codes.join(","))
+        _ => None,
+    }
 }
 
 /// The line of a request that did not become a delivery.

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::super::{print, say};
 use super::select::{Found, Which};
 use crate::deadletter::{DeadLetters, Letter};
+use crate::verdict::issue_codes;
 
 #[derive(Args, Debug)]
 pub(super) struct ListCommand {
@@ -60,7 +61,7 @@ fn row(letter: &Letter) -> [String; 9] {
         version.to_owned(),
         letter.interaction.to_string(),
         letter.reason.to_string(),
-        letter.issue_codes().join(","),
+        issue_codes(&letter.issues).join(","),
         letter.attempts.to_string(),
         letter.last.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         ByteSize(letter.bytes as u64).to_string(),
@@ -71,7 +72,7 @@ fn line(letter: &Letter) -> Value {
     let mut value = serde_json::to_value(letter).unwrap_or_default();
     if let Some(fields) = value.as_object_mut() {
         fields.remove("issues");
-        fields.insert("issueCodes".to_owned(), json!(letter.issue_codes()));
+        fields.insert("issueCodes".to_owned(), json!(issue_codes(&letter.issues)));
     }
     value
 }

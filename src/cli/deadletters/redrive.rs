@@ -20,6 +20,7 @@ use crate::operate::Signals;
 use crate::receive::{Content, Media, put};
 use crate::settings::{MirrorArgs, Settings, plan};
 use crate::validate::Validator;
+use crate::verdict::issue_codes;
 
 #[derive(Args, Debug)]
 pub(super) struct RedriveCommand {
@@ -111,8 +112,28 @@ pub(super) async fn run(
             summary.untried += resource.letters.len();
             break;
         }
-        redrive.one(&resource, &mut summary, &bar).await;
+        let ended = {
+            let mut one = std::pin::pin!(redrive.one(&resource, &mut summary, &bar));
+            loop {
+                tokio::select! {
+                    () = &mut one => break true,
+                    _ = signals.next() => {
+                        if stopped {
+                            break false;
+                        }
+                        stopped = true;
+                        bar.suspend(|| say("ends after this resource; a second signal ends at once"));
+                    }
+                }
+            }
+        };
+        if !ended {
+            summary.untried += resource.letters.len();
+        }
         bar.inc(1);
+        if stopped {
+            break;
+        }
     }
     summary.untried += resources.map(|resource| resource.letters.len()).sum::<usize>();
     bar.finish_and_clear();
@@ -187,8 +208,7 @@ impl Redrive<'_> {
             Ok(Told { settled: true, verdict, .. }) => Outcome::Settled(verdict),
             Ok(told) if told.retryable => Outcome::Failed(told.verdict),
             Ok(told) => {
-                let mut codes: Vec<&str> = told.issues.iter().map(|issue| issue.code.as_str()).collect();
-                codes.dedup();
+                let codes = issue_codes(&told.issues);
                 let (reason, again) = match &told.refused {
                     Some(refused) => (refused, true),
                     None => (&told.verdict, false),
