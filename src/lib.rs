@@ -10,6 +10,8 @@ pub mod cdr;
 pub mod cli;
 pub mod deadletter;
 pub mod delivery;
+#[cfg(test)]
+mod emulators;
 pub mod explain;
 pub mod forward;
 #[doc(hidden)]

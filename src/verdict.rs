@@ -20,12 +20,16 @@ pub struct Issue {
     pub expression: Option<String>,
 }
 
+/// As FHIR's IssueTypes are spelled: `not-supported`.
+pub fn is_issue_code(code: &str) -> bool {
+    code.len() <= 20 && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+}
+
 /// FHIR's IssueTypes, each once: all of the issues that a log or a listing may show. What looks like none is left out:
 /// HealthLake may write anything there.
 pub fn issue_codes(issues: &[Issue]) -> Vec<&str> {
-    let known = |code: &&str| code.len() <= 20 && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
     let mut codes = Vec::new();
-    for code in issues.iter().map(|issue| issue.code.as_str()).filter(known) {
+    for code in issues.iter().map(|issue| issue.code.as_str()).filter(|code| is_issue_code(code)) {
         if !codes.contains(&code) {
             codes.push(code);
         }

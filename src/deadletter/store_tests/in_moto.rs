@@ -8,14 +8,7 @@ use tokio::sync::OnceCell;
 
 use super::super::{Blobs, s3, seal, sqs};
 use super::*;
-use moto::Moto;
-
-#[allow(dead_code)]
-#[path = "../../../tests/it/support/moto.rs"]
-mod moto;
-#[allow(dead_code)]
-#[path = "../../../tests/it/support/process.rs"]
-mod process;
+use crate::emulators::moto::Moto;
 
 static MOTO: OnceCell<Moto> = OnceCell::const_new();
 
