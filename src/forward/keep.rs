@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{Content, Forward, Letter, Report};
@@ -91,20 +92,16 @@ fn letter(key: &Key, report: &Report, delivery: Option<&str>) -> deadletter::Let
     }
 }
 
-/// What a refused body says of itself, as far as it can be read: what is invalid elsewhere may be right here.
+/// What a refused body says of itself, as far as it can be read: what is wrong elsewhere leaves this right.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Told {
-    resource_type: Option<String>,
-    id: Option<String>,
-    meta: Option<Meta>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Meta {
-    version_id: Option<String>,
-    last_updated: Option<String>,
+    #[serde(default)]
+    resource_type: Value,
+    #[serde(default)]
+    id: Value,
+    #[serde(default)]
+    meta: Value,
 }
 
 fn told(json: &Bytes) -> Told {
@@ -113,13 +110,11 @@ fn told(json: &Bytes) -> Told {
 
 impl Told {
     fn key(&self) -> Option<Key> {
-        Key::new(self.resource_type.as_deref()?, self.id.as_deref()?).ok()
+        Key::new(self.resource_type.as_str()?, self.id.as_str()?).ok()
     }
 
+    /// What is no id and no instant is left out.
     fn version(&self) -> Version {
-        match &self.meta {
-            Some(meta) => Version::new(meta.version_id.as_deref(), meta.last_updated.as_deref()),
-            None => Version::default(),
-        }
+        Version::new(self.meta["versionId"].as_str(), self.meta["lastUpdated"].as_str())
     }
 }

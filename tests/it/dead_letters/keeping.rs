@@ -33,6 +33,8 @@ async fn each_refusal_for_good_is_kept_and_answered_200() {
     // Medplum's way, whose URL names nothing.
     is_kept(&app.post("", invalid("posted", 1)).await);
     is_kept(&app.post("/Patient", invalid("posted-to-type", 1)).await);
+    let number = valid("posted-number", 1).replace("\"versionId\":\"1\"", "\"versionId\":1");
+    is_kept(&app.post("", number).await);
 
     // By HealthLake.
     app.fault(REFUSE);
@@ -56,6 +58,7 @@ async fn each_refusal_for_good_is_kept_and_answered_200() {
         [
             "invalid upsert Patient/json",
             "invalid upsert Patient/posted",
+            "invalid upsert Patient/posted-number",
             "invalid upsert Patient/posted-to-type",
             "invalid upsert Patient/value",
             "invalid upsert Patient/xml",
@@ -77,10 +80,10 @@ async fn each_refusal_for_good_is_kept_and_answered_200() {
 
     let metrics = app.admin("/metrics").await.body;
     for line in [
-        r#"lakehook_dead_letters_kept_total{reason="invalid"} 6"#,
+        r#"lakehook_dead_letters_kept_total{reason="invalid"} 7"#,
         r#"lakehook_dead_letters_kept_total{reason="refused-by-healthlake"} 4"#,
         r#"lakehook_dead_letters_kept_total{reason="too-large"} 1"#,
-        "lakehook_dead_letters 11",
+        "lakehook_dead_letters 12",
     ] {
         assert!(metrics.contains(line), "{line} is not in {metrics}");
     }
