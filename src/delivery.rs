@@ -4,8 +4,11 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use crate::verdict::Verdict;
+
 /// A resource's type and id, both checked: they go into a signed URL as they are.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Key {
     resource_type: Box<str>,
     id: Box<str>,
@@ -43,6 +46,20 @@ impl Key {
 
     pub fn id(&self) -> &str {
         &self.id
+    }
+}
+
+impl From<Key> for String {
+    fn from(key: Key) -> Self {
+        key.to_string()
+    }
+}
+
+impl TryFrom<String> for Key {
+    type Error = KeyError;
+
+    fn try_from(text: String) -> Result<Self, KeyError> {
+        Self::parse(&text)
     }
 }
 
@@ -119,6 +136,15 @@ pub enum Delivery {
     Changed {
         key: Key,
     },
+}
+
+/// A body that is refused before it is a `Delivery`.
+pub struct Unreadable {
+    pub key: Key,
+    pub refused: Verdict,
+    /// It came as XML.
+    pub xml: bool,
+    pub bytes: Bytes,
 }
 
 impl Delivery {

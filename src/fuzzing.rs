@@ -89,7 +89,7 @@ pub fn bundle(bytes: &[u8]) {
                     Item::Acknowledge => None,
                 })
                 .collect(),
-            Err(_) => continue,
+            Ok(Notification::Unreadable(_)) | Err(_) => continue,
         };
         for delivery in deliveries {
             match delivery {

@@ -8,7 +8,10 @@
 pub mod answer;
 pub mod cdr;
 pub mod cli;
+pub mod deadletter;
 pub mod delivery;
+#[cfg(test)]
+mod emulators;
 pub mod explain;
 pub mod forward;
 #[doc(hidden)]

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::deadletter::LetterId;
 use crate::validate;
 
 /// An issue of an OperationOutcome, HealthLake's or our own. It goes to the CDR, never into a log:
@@ -15,7 +16,25 @@ pub struct Issue {
     pub code: String,
     pub diagnostics: String,
     /// FHIRPath of the element, such as `Patient.name[1].given[0]`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expression: Option<String>,
+}
+
+/// As FHIR's IssueTypes are spelled: `not-supported`.
+pub fn is_issue_code(code: &str) -> bool {
+    code.len() <= 20 && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+}
+
+/// FHIR's IssueTypes, each once: all of the issues that a log or a listing may show. What looks like none is left out:
+/// HealthLake may write anything there.
+pub fn issue_codes(issues: &[Issue]) -> Vec<&str> {
+    let mut codes = Vec::new();
+    for code in issues.iter().map(|issue| issue.code.as_str()).filter(|code| is_issue_code(code)) {
+        if !codes.contains(&code) {
+            codes.push(code);
+        }
+    }
+    codes
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -58,6 +77,12 @@ pub enum Verdict {
     Superseded,
     /// A handshake or heartbeat of a topic subscription.
     Acknowledged,
+
+    /// Refused for good, and kept: the CDR has nothing left to do, an operator has.
+    DeadLettered {
+        refused: Box<Verdict>,
+        letter: LetterId,
+    },
 
     // Refused for good: sending the same again can't help.
     /// HealthLake's validation refuses the content.
@@ -158,6 +183,7 @@ impl Verdict {
             Self::NotMirrored => "not-mirrored",
             Self::Superseded => "superseded",
             Self::Acknowledged => "acknowledged",
+            Self::DeadLettered { .. } => "dead-lettered",
             Self::RefusedByHealthLake(_) => "refused-by-healthlake",
             Self::Invalid { .. } => "invalid",
             Self::TooLarge { .. } => "too-large",
@@ -189,6 +215,26 @@ impl Verdict {
             self,
             Self::Mirrored(_) | Self::AlreadyGone | Self::NotMirrored | Self::Superseded | Self::Acknowledged
         )
+    }
+
+    /// True where the CDR has nothing left to do for it.
+    pub fn is_accepted(&self) -> bool {
+        self.is_settled() || matches!(self, Self::DeadLettered { .. })
+    }
+
+    /// True where HealthLake or our validation refuses what a resource holds: it can be kept as a dead letter.
+    /// A request that can't be read as a delivery is the sender's to see.
+    pub fn is_refused_content(&self) -> bool {
+        matches!(self, Self::RefusedByHealthLake(_) | Self::Invalid { .. } | Self::TooLarge { limit: None })
+    }
+
+    /// Why it was refused, in OperationOutcome's words.
+    pub fn issues(&self) -> &[Issue] {
+        match self {
+            Self::RefusedByHealthLake(issues) | Self::Invalid { issues, .. } => issues,
+            Self::DeadLettered { refused, .. } => refused.issues(),
+            _ => &[],
+        }
     }
 
     /// True where sending the same again may help. Of the entries of a Bundle the first of these

@@ -10,7 +10,7 @@ locals {
       text      = "AWS does not accept lakehook's credentials; nothing is forwarded. docs/troubleshooting.md"
     }
     refused-for-good = {
-      pattern   = "{ ($.verdict = \"refused-by-healthlake\") || ($.verdict = \"invalid\") || ($.verdict = \"too-large\") }"
+      pattern   = "{ ($.verdict = \"refused-by-healthlake\") || ($.verdict = \"invalid\") || ($.verdict = \"too-large\") || ($.verdict = \"dead-lettered\") }"
       threshold = 1
       text      = "HealthLake lacks these versions until the resources are corrected in the CDR. docs/troubleshooting.md"
     }

@@ -63,6 +63,6 @@ fn deciding(verdicts: &[Verdict]) -> &Verdict {
     verdicts
         .iter()
         .find(|verdict| verdict.is_retryable())
-        .or_else(|| verdicts.iter().find(|verdict| !verdict.is_settled()))
+        .or_else(|| verdicts.iter().find(|verdict| !verdict.is_accepted()))
         .unwrap_or(&Verdict::Acknowledged)
 }

@@ -59,6 +59,10 @@ pub(crate) fn row(verdict: &Verdict) -> Row {
             "superseded: something newer was already forwarded for this resource",
         ),
         Verdict::Acknowledged => row(StatusCode::OK, Information, "informational", "acknowledged"),
+        Verdict::DeadLettered { refused, .. } => {
+            let code = self::row(refused).code;
+            row(StatusCode::OK, Warning, code, "refused for good, and kept as a dead letter")
+        }
         Verdict::RefusedByHealthLake(_) => {
             row(StatusCode::UNPROCESSABLE_ENTITY, Error, "processing", "HealthLake refuses the resource")
         }

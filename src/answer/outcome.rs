@@ -1,9 +1,11 @@
 //! OperationOutcome as JSON.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::Row;
-use crate::verdict::{Issue, Verdict};
+use crate::verdict::{Severity, Verdict};
 
 /// More would only be noise; HealthLake names hundreds.
 const MOST_ISSUES: usize = 20;
@@ -21,7 +23,7 @@ struct OutcomeIssue<'a> {
     code: &'a str,
     details: Details,
     #[serde(skip_serializing_if = "str::is_empty")]
-    diagnostics: &'a str,
+    diagnostics: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expression: Option<[&'a str; 1]>,
 }
@@ -39,7 +41,7 @@ struct Coding {
 
 /// The verdict's own name goes with each issue, so that scripts need not read prose.
 const VERDICT: &str = "urn:lakehook:verdict";
-/// Which of the many a `bad-request` is.
+/// Which of the many a `bad-request` is, and why a `dead-lettered` was refused.
 const REASON: &str = "urn:lakehook:reason";
 
 fn coding(verdict: &Verdict) -> Vec<Coding> {
@@ -47,32 +49,46 @@ fn coding(verdict: &Verdict) -> Vec<Coding> {
     if let Verdict::BadRequest(reason) = verdict {
         coding.push(Coding { system: REASON, code: reason.name() });
     }
+    if let Verdict::DeadLettered { refused, .. } = verdict {
+        coding.push(Coding { system: REASON, code: refused.name() });
+    }
     coding
 }
 
 pub(super) fn outcome<'a>(verdict: &'a Verdict, row: &'a Row) -> OperationOutcome<'a> {
-    let details = || Details { coding: coding(verdict) };
-    let issues: &[Issue] = match verdict {
-        Verdict::RefusedByHealthLake(issues) | Verdict::Invalid { issues, .. } => issues,
-        _ => &[],
+    let kept = match verdict {
+        Verdict::DeadLettered { refused, letter } => Some((refused, letter)),
+        _ => None,
     };
-    let mut issue: Vec<_> = issues
-        .iter()
-        .take(MOST_ISSUES)
-        .map(|issue| OutcomeIssue {
-            severity: issue.severity.as_str(),
-            code: &issue.code,
+    let details = || Details { coding: coding(verdict) };
+    let mut issue = Vec::new();
+    if let Some((refused, letter)) = kept {
+        let text = format!("{} ({}): lakehook dead-letters show {letter}", row.text, refused.name());
+        issue.push(OutcomeIssue {
+            severity: row.severity.as_str(),
+            code: row.code,
             details: details(),
-            diagnostics: &issue.diagnostics,
-            expression: issue.expression.as_deref().map(|expression| [expression]),
-        })
-        .collect();
+            diagnostics: text.into(),
+            expression: None,
+        });
+    }
+    issue.extend(verdict.issues().iter().take(MOST_ISSUES).map(|issue| OutcomeIssue {
+        // What is answered 200 is no error to the CDR.
+        severity: match issue.severity {
+            Severity::Fatal | Severity::Error if kept.is_some() => Severity::Warning.as_str(),
+            severity => severity.as_str(),
+        },
+        code: &issue.code,
+        details: details(),
+        diagnostics: issue.diagnostics.as_str().into(),
+        expression: issue.expression.as_deref().map(|expression| [expression]),
+    }));
     if issue.is_empty() {
         issue.push(OutcomeIssue {
             severity: row.severity.as_str(),
             code: row.code,
             details: details(),
-            diagnostics: row.text,
+            diagnostics: row.text.into(),
             expression: None,
         });
     }

@@ -16,6 +16,11 @@ fn issue() -> Issue {
     }
 }
 
+fn dead_lettered(refused: Verdict) -> Verdict {
+    let letter = crate::deadletter::LetterId::parse("0123456789abcdef").unwrap();
+    Verdict::DeadLettered { refused: Box::new(refused), letter }
+}
+
 /// One of each; the match below does not compile when a variant is added and not listed.
 pub(crate) fn every_verdict() -> Vec<Verdict> {
     let verdicts = vec![
@@ -26,6 +31,8 @@ pub(crate) fn every_verdict() -> Vec<Verdict> {
         Verdict::NotMirrored,
         Verdict::Superseded,
         Verdict::Acknowledged,
+        dead_lettered(Verdict::RefusedByHealthLake(vec![issue()])),
+        dead_lettered(Verdict::TooLarge { limit: None }),
         Verdict::RefusedByHealthLake(vec![issue()]),
         Verdict::RefusedByHealthLake(Vec::new()),
         Verdict::Invalid { malformed: false, issues: vec![issue(), issue()] },
@@ -57,6 +64,7 @@ pub(crate) fn every_verdict() -> Vec<Verdict> {
     for verdict in &verdicts {
         match verdict {
             Verdict::Mirrored(_) | Verdict::AlreadyGone | Verdict::NotMirrored | Verdict::Superseded => {}
+            Verdict::DeadLettered { .. } => {}
             Verdict::Acknowledged | Verdict::RefusedByHealthLake(_) | Verdict::Invalid { .. } => {}
             Verdict::TooLarge { .. } | Verdict::BadRequest(_) | Verdict::MethodNotAllowed { .. } => {}
             Verdict::NotFound | Verdict::UnsupportedMediaType(_) | Verdict::BodyTooSlow => {}
@@ -138,6 +146,12 @@ fn row_our_validation_is_422_and_400_where_it_does_not_parse() {
 }
 
 #[test]
+fn row_refused_for_good_and_kept_is_200() {
+    assert_eq!(status(dead_lettered(Verdict::RefusedByHealthLake(vec![issue()]))), 200);
+    assert_eq!(status(dead_lettered(Verdict::Invalid { malformed: true, issues: vec![issue()] })), 200);
+}
+
+#[test]
 fn row_delete_of_what_is_not_there_is_204() {
     assert_eq!(status(Verdict::AlreadyGone), 204);
 }
@@ -209,6 +223,7 @@ fn a_bundle_is_answered_by_its_entry_that_is_most_worth_a_retry() {
     let (done, refused) = (Verdict::Mirrored(Success::NoContent), Verdict::RefusedByHealthLake(Vec::new()));
     assert_eq!(of(&[done.clone(), Verdict::NotMirrored, Verdict::Superseded]), 200);
     assert_eq!(of(&[]), 200);
+    assert_eq!(of(&[done.clone(), dead_lettered(refused.clone())]), 200);
     assert_eq!(of(&[done.clone(), refused.clone()]), 422);
     assert_eq!(of(&[refused, Verdict::Throttled { retry_after: None }, done]), 429);
 }

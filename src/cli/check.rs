@@ -5,6 +5,7 @@ mod authorization;
 mod aws;
 mod cdr;
 mod healthlake;
+mod letters;
 mod order;
 mod refusal;
 mod settings;
@@ -64,6 +65,10 @@ async fn check(plan: &Plan, subscription: Option<&Value>, sources: &Sources) -> 
 
     table.section("Order");
     order::check(&mut table, plan, resolved.as_ref()).await;
+
+    table.section("Dead letters");
+    letters::check(&mut table, plan, resolved.as_ref()).await;
+
     table.section("CDR");
     let found = cdr::check(&mut table, plan, subscription.is_none()).await;
     for subscription in subscription.into_iter().chain(&found.subscriptions) {

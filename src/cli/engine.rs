@@ -32,6 +32,7 @@ impl Engine {
             .map_err(|error| error.to_string())?;
         let order = &plan.settings.order;
         let store = super::order::open(order, &resolved).await?;
+        let dead_letters = super::deadletters::keeper(plan, &resolved)?;
         let forward = Arc::new(Forward {
             validator: plan.validator.clone(),
             queue: Queue::new(order.order_queue.get()),
@@ -39,6 +40,7 @@ impl Engine {
             protocol: order.protocol(plan.cdr.is_some()),
             healthlake,
             cdr: plan.cdr.clone(),
+            dead_letters,
             clock: Plan::clock(),
         });
         Ok(Self { forward, resolved, renewing })

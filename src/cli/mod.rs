@@ -2,6 +2,7 @@
 
 mod ask;
 mod check;
+mod deadletters;
 mod engine;
 mod explain;
 mod order;
@@ -58,6 +59,9 @@ enum Commands {
     LogLevel(Box<ask::LogLevelCommand>),
     /// Make the sandbox fail, to see what happens then
     Faults(ask::FaultsCommand),
+    /// What was refused for good and kept: list, show, redrive, drop, export
+    #[command(after_help = SETTINGS)]
+    DeadLetters(Box<deadletters::DeadLettersCommand>),
     /// Say what is wrong with FHIR resources in files, as a delivery of them would be told
     #[command(after_help = "Exit code: 0 all are valid, 1 something can't be read, 3 something is refused.")]
     Validate(validate::ValidateCommand),
@@ -133,9 +137,19 @@ fn variable(setting: &str) -> String {
     format!("LAKEHOOK_{}", setting.to_ascii_uppercase().replace('-', "_"))
 }
 
+/// Every command there is. What `dead-letters` takes may stand behind its own commands too.
+fn command() -> clap::Command {
+    Cli::command().mut_subcommand("dead-letters", |command| {
+        command.mut_args(|argument| match argument.get_long() {
+            Some("help") | None => argument,
+            Some(_) => argument.global(true),
+        })
+    })
+}
+
 /// The whole program; errors are on stderr when it returns.
 pub async fn run(arguments: Vec<OsString>) -> ExitCode {
-    let (command, file) = match with_file(Cli::command(), &arguments) {
+    let (command, file) = match with_file(command(), &arguments) {
         Ok(found) => found,
         Err(error) => return fail(USAGE, &error.to_string()),
     };
@@ -161,6 +175,7 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
         Commands::Faults(command) => ask::faults(command).await,
         Commands::Subscribe(command) => subscribe::run(*command, &sources).await,
         Commands::Unsubscribe(command) => subscribe::unsubscribe(*command, &sources).await,
+        Commands::DeadLetters(command) => deadletters::run(*command, &sources).await,
         Commands::Validate(command) => validate::run(&command),
     }
 }

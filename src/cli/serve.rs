@@ -81,6 +81,7 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
     let (control, running) = announce(&plan, admin_address)?;
     let metrics = Arc::new(Metrics::default());
     let keeper = keeper(&plan, address, &metrics)?;
+    let tending = engine.forward.dead_letters.clone().map(|keeper| tokio::spawn(keeper.tend()));
     let lifecycle = Lifecycle::default();
     let listening = plan.listening();
     let banner = Banner::of(&plan, address);
@@ -151,7 +152,7 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
     engine.close().await;
     drop(running);
     tracing::info!(clean = outcome.is_ok(), "stopped");
-    for task in [Some(watching), Some(admin), sandbox, keeping].into_iter().flatten() {
+    for task in [Some(watching), Some(admin), tending, sandbox, keeping].into_iter().flatten() {
         task.abort();
     }
     outcome

@@ -5,13 +5,15 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::{Forward, Report};
+use super::{Content, Forward, Report};
 use crate::cdr::Current;
+use crate::deadletter::Payload;
 use crate::delivery::{Addressed, Key, Version};
 use crate::healthlake::{Attempted, CouldNot, Meaning};
+use crate::mirror::Source;
 use crate::order::record::{Etag, Millis, Write, millis};
 use crate::order::store::{ClaimRequest, Claimed, Owner, Settled};
-use crate::order::walk::{Action, End, Event, Walk, Want};
+use crate::order::walk::{Action, End, Event, Protocol, Walk, Want};
 use crate::verdict::Verdict;
 
 /// A claim outlives its delivery by this much: what ends at the deadline still has to be written down.
@@ -56,7 +58,10 @@ impl<'a> Drive<'a> {
     }
 
     pub(super) async fn run(mut self, want: Want) -> Result<Verdict, Verdict> {
-        let mut walk = Walk::new(want, self.forward.protocol, self.millis(self.deadline));
+        // A dead letter is as old as it is.
+        let belated = self.report.source == Source::Redrive;
+        let protocol = Protocol { belated, ..self.forward.protocol };
+        let mut walk = Walk::new(want, protocol, self.millis(self.deadline));
         let mut event = Event::Begin;
         loop {
             let action = walk.apply(event, self.now());
@@ -77,12 +82,17 @@ impl<'a> Drive<'a> {
             Action::AskCdr => self.ask_cdr().await,
             Action::Put { if_match, current } => {
                 let json = if current { &self.current } else { &self.json };
+                self.report.content.payload = Payload(json.clone());
+                if !current {
+                    self.report.content.version = self.report.version.clone();
+                }
                 self.sent = true;
                 let attempted = healthlake.put(key, json, if_match, deadline).await;
                 self.report.heard(&attempted, started);
                 self.written(&attempted, if_match)
             }
             Action::Delete { if_match } => {
+                self.report.content = Content { deleted: true, ..Content::default() };
                 self.sent = true;
                 let attempted = healthlake.delete(key, if_match, deadline).await;
                 self.report.heard(&attempted, started);
@@ -168,9 +178,11 @@ impl<'a> Drive<'a> {
             Ok(Current::Gone) => Event::CdrGone,
             Ok(Current::Resource(json)) => {
                 let addressed = Addressed::to(self.key);
+                self.report.content = Content { payload: Payload(json.clone()), ..Content::default() };
                 match self.forward.validate(addressed, json, false, self.report).await {
                     Ok(valid) => {
                         self.current = valid.json;
+                        self.report.content.version = valid.version.clone();
                         if self.report.version == Version::default() {
                             self.report.version = valid.version.clone();
                         }

@@ -88,10 +88,12 @@ async fn a_claim_under_which_something_was_sent_is_not_given_back_where_the_next
         releases: AtomicUsize::new(0),
     });
     let forward = Forward {
+        dead_letters: None,
         validator: Arc::new(Validator::new(Mode::Strict, 64)),
         queue: Queue::new(64),
         store: store.clone(),
         protocol: Protocol {
+            belated: false,
             has_cdr: false,
             settle: 20_000,
             horizon: 120_000,

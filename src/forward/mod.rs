@@ -1,8 +1,9 @@
 //! The rule that ties the rooms: a `Delivery` becomes a `Verdict`. Live deliveries and everything that will
-//! ever write to HealthLake come through here.
+//! ever write to HealthLake come through here. What is refused for good is kept before anybody is told.
 
 mod drive;
 mod judge;
+mod keep;
 mod look;
 mod report;
 
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
 use crate::cdr::Cdr;
+use crate::deadletter::{Keeper, Payload};
 use crate::delivery::{Addressed, Delivery, Key, Version};
 use crate::healthlake::{Clock, HealthLake};
 use crate::mirror::Source;
@@ -24,7 +26,7 @@ use crate::verdict::{BadRequest, Verdict};
 use drive::Drive;
 use judge::{Judged, judge};
 pub use look::Remembered;
-pub use report::{OrderNotes, Report, Stages};
+pub use report::{Content, Letter, OrderNotes, Report, Stages};
 
 pub struct Forward {
     pub validator: Arc<Validator>,
@@ -33,6 +35,8 @@ pub struct Forward {
     pub protocol: Protocol,
     pub healthlake: HealthLake,
     pub cdr: Option<Arc<Cdr>>,
+    /// Where what is refused for good is kept
+    pub dead_letters: Option<Keeper>,
     pub clock: Clock,
 }
 
@@ -47,12 +51,24 @@ struct Valid {
 const LARGE: usize = 256 << 10;
 
 impl Forward {
+    /// One delivery, from whoever sends it. What is refused for good is kept, where the settings say so.
     pub async fn forward(&self, delivery: Delivery, source: Source, deadline: Instant) -> Report {
+        self.deliver(delivery, source, deadline, None).await
+    }
+
+    /// `id` is the delivery's in our log.
+    pub async fn deliver(
+        &self,
+        delivery: Delivery,
+        source: Source,
+        deadline: Instant,
+        id: Option<&str>,
+    ) -> Report {
         let mut report = Report::of(&delivery, source);
         report.verdict = match self.walk(delivery, deadline, &mut report).await {
             Ok(verdict) | Err(verdict) => verdict,
         };
-        report
+        self.keep(report, deadline, id).await
     }
 
     async fn walk(
@@ -63,11 +79,16 @@ impl Forward {
     ) -> Result<Verdict, Verdict> {
         let (key, want, json) = match delivery {
             Delivery::Upsert { addressed, json, verbatim } => {
+                report.content.payload = Payload(json.clone());
                 let valid = self.validate(addressed, json, verbatim, report).await?;
                 (report.key, report.version) = (Some(valid.key.clone()), valid.version.clone());
+                report.content.version = valid.version.clone();
                 (valid.key, Want::Upsert(valid.version), valid.json)
             }
-            Delivery::Delete { key } => (key, Want::Delete, Bytes::new()),
+            Delivery::Delete { key } => {
+                report.content.deleted = true;
+                (key, Want::Delete, Bytes::new())
+            }
             Delivery::Changed { .. } if self.cdr.is_none() => {
                 return Err(Verdict::BadRequest(BadRequest::NoContentAndNoCdr));
             }

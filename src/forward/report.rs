@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::deadletter::Payload;
 use crate::delivery::{Delivery, Key, Version};
 use crate::healthlake::{Attempted, CouldNot, Meaning, Said};
 use crate::mirror::Source;
@@ -26,6 +27,28 @@ pub struct Report {
     pub could_not: Option<CouldNot>,
     pub stages: Stages,
     pub order: OrderNotes,
+    pub content: Content,
+    pub letter: Letter,
+}
+
+/// What was to be written last: the delivery's own content, or what the CDR had instead.
+#[derive(Clone, Debug, Default)]
+pub struct Content {
+    pub deleted: bool,
+    pub xml: bool,
+    pub version: Version,
+    pub payload: Payload,
+}
+
+/// What became of the dead letter of a delivery that was refused for good.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Letter {
+    /// None was due, or none is kept by the settings.
+    #[default]
+    None,
+    Kept,
+    /// The store failed or is full: the CDR gets the refusal itself.
+    Failed,
 }
 
 /// Where the time went.
@@ -79,6 +102,8 @@ impl Report {
             could_not: None,
             stages: Stages::default(),
             order: OrderNotes::default(),
+            content: Content::default(),
+            letter: Letter::None,
         }
     }
 

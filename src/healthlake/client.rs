@@ -14,6 +14,7 @@ use super::sign::{SERVICE, Scope, add_signature};
 use super::{CouldNot, Endpoint, Manager, Meaning, Said, Trust};
 use crate::delivery::Key;
 use crate::order::record::Etag;
+use crate::verdict::is_issue_code;
 
 /// An answer is read to this size (bytes); what lies behind decides nothing.
 const ANSWER_LIMIT: usize = 6 << 20;
@@ -352,7 +353,7 @@ fn export_log(
             status = said.status.as_u16(),
             request_id = said.request_id,
             exception = said.exception,
-            issue_codes = ?said.issue_codes,
+            issue_codes = ?said.issue_codes.iter().filter(|code| is_issue_code(code)).collect::<Vec<_>>(),
             etag = said.etag,
             answer_bytes = body.len(),
             "exchange"

@@ -16,7 +16,7 @@ pub struct Said {
     pub request_id: Option<String>,
     /// `__type` or `x-amzn-ErrorType`, without namespace
     pub exception: Option<String>,
-    /// Codes of the OperationOutcome's issues: what a log may show of it.
+    /// Codes of the OperationOutcome's issues, as they came
     pub issue_codes: Vec<String>,
     /// HealthLake's own version, `W/"n"`
     pub etag: Option<String>,

@@ -65,10 +65,15 @@ pub struct Told {
     pub verdict: String,
     /// The mirror needs nothing more for it.
     pub settled: bool,
+    /// The deliveries did not tell what is newer, and there was no CDR to ask.
+    #[serde(default)]
+    pub in_doubt: bool,
     /// Sending it again may help.
     pub retryable: bool,
     /// HealthLake asked to wait this long.
     pub retry_after_ms: Option<u64>,
+    /// Of a dead letter: the refusal's own verdict
+    pub refused: Option<String>,
     /// Why it was refused; texts may quote the payload, so they are for people, never for logs.
     pub issues: Vec<Issue>,
     pub healthlake_status: Option<u16>,
@@ -86,15 +91,17 @@ impl Told {
             version: report.version.clone(),
             verdict: verdict.name().to_owned(),
             settled: verdict.is_settled(),
+            in_doubt: report.order.in_doubt,
             retryable: verdict.is_retryable(),
             retry_after_ms: match verdict {
                 Verdict::Throttled { retry_after } => retry_after.map(crate::order::record::millis),
                 _ => None,
             },
-            issues: match verdict {
-                Verdict::RefusedByHealthLake(issues) | Verdict::Invalid { issues, .. } => issues.clone(),
-                _ => Vec::new(),
+            refused: match verdict {
+                Verdict::DeadLettered { refused, .. } => Some(refused.name().to_owned()),
+                _ => None,
             },
+            issues: verdict.issues().to_vec(),
             healthlake_status: said.map(|said| said.status.as_u16()),
             healthlake_request_id: said.and_then(|said| said.request_id.clone()),
             attempts: report.attempts,

@@ -17,6 +17,7 @@ use super::console::{self, Sessions};
 use super::control::{self, Control};
 use super::metrics::Now;
 use super::telemetry::LogControl;
+use crate::deadletter::Keeper;
 use crate::receive::App;
 
 #[derive(Clone)]
@@ -56,6 +57,7 @@ async fn metrics(State(admin): State<Admin>) -> Response {
     let text = app.metrics.text(Now {
         in_flight: app.admission.in_flight(),
         bytes_in_flight: app.admission.bytes_in_flight(),
+        dead_letters: app.forward.dead_letters.as_ref().map(Keeper::usage).unwrap_or_default(),
         remembered: app.forward.store.len().unwrap_or_default(),
         credentials_expire: expires.map_or(0.0, seconds),
     });
@@ -92,6 +94,11 @@ pub(super) fn details(admin: &Admin) -> (bool, serde_json::Value) {
         "resourcesRemembered": app.forward.store.len(),
         // Told, and no more: that the CDR sends nothing is no reason to take nothing.
         "subscriptions": admin.subscriptions.as_ref().map(|subscriptions| subscriptions.describe()),
+        "deadLetters": app.forward.dead_letters.as_ref().map(|keeper| json!({
+            "store": keeper.store().kind(),
+            "letters": keeper.usage().letters,
+            "bytes": keeper.usage().bytes,
+        })),
     });
     (ready, body)
 }

@@ -74,6 +74,10 @@ pub fn commanded(report: &Report) -> String {
 pub fn delivered(received: &Received, report: &Report) {
     let milliseconds = |duration: Duration| (duration.as_secs_f64() * 1e6).round() / 1e3;
     let said = report.said.as_ref();
+    let letter = match &report.verdict {
+        Verdict::DeadLettered { refused, letter } => Some((refused, letter)),
+        _ => None,
+    };
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
@@ -85,6 +89,8 @@ pub fn delivered(received: &Received, report: &Report) {
                 version_id = report.version.version_id.as_deref(),
                 last_updated = report.version.last_updated.as_deref(),
                 verdict = report.verdict.name(),
+                refused = letter.map(|(refused, _)| refused.name()),
+                letter = letter.map(|(_, letter)| tracing::field::display(letter)),
                 healthlake_status = said.map(|said| said.status.as_u16()),
                 healthlake_request_id = said.and_then(|said| said.request_id.as_deref()),
                 issue_codes = issue_codes(&report.verdict),
@@ -111,7 +117,7 @@ pub fn delivered(received: &Received, report: &Report) {
         };
     }
     match &report.verdict {
-        Verdict::NotMirrored => line!(warn),
+        Verdict::NotMirrored | Verdict::DeadLettered { .. } => line!(warn),
         verdict if verdict.is_settled() => line!(info),
         Verdict::Internal => line!(error),
         _ => line!(warn),
@@ -120,13 +126,12 @@ pub fn delivered(received: &Received, report: &Report) {
 
 /// Why it was refused, as far as a log may tell: FHIR's IssueTypes, each once.
 fn issue_codes(verdict: &Verdict) -> Option<String> {
-    let (Verdict::Invalid { issues, .. } | Verdict::RefusedByHealthLake(issues)) = verdict else {
-        return None;
-    };
-    let known = |code: &str| code.len() <= 20 && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
-    let mut codes: Vec<&str> = issues.iter().map(|issue| issue.code.as_str()).filter(|c| known(c)).collect();
-    codes.dedup();
-    Some(codes.join(","))
+    match verdict {
+        Verdict::Invalid { .. } | Verdict::RefusedByHealthLake(_) | Verdict::DeadLettered { .. } => {
+            Some(crate::verdict::issue_codes(verdict.issues()).join(","))
+        }
+        _ => None,
+    }
 }
 
 /// The line of a request that did not become a delivery.

@@ -8,8 +8,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::deadletter::Usage;
 use crate::delivery::is_resource_type;
-use crate::forward::Report;
+use crate::forward::{Letter, Report};
 use crate::validate::Mode;
 use crate::verdict::Verdict;
 
@@ -43,6 +44,11 @@ struct Upstream {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kept {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Above {
     mode: &'static str,
 }
@@ -69,6 +75,10 @@ pub struct Metrics {
     would_refuse: Family<Above, Counter>,
     upstream: Family<Upstream, Counter>,
     order: Family<OrderEvent, Counter>,
+    dead_letters_kept: Family<Kept, Counter>,
+    dead_letter_failures: Counter,
+    dead_letters: Gauge,
+    dead_letters_stored: Gauge,
     attempts: Counter,
     bytes: Counter,
     in_flight: Gauge,
@@ -86,6 +96,8 @@ pub struct Now {
     pub in_flight: usize,
     pub bytes_in_flight: usize,
     pub remembered: usize,
+    /// As last counted
+    pub dead_letters: Usage,
     /// Seconds since the epoch; 0 where the credentials don't expire or there are none
     pub credentials_expire: f64,
 }
@@ -106,6 +118,10 @@ impl Default for Metrics {
             would_refuse: Family::default(),
             upstream: Family::default(),
             order: Family::default(),
+            dead_letters_kept: Family::default(),
+            dead_letter_failures: Counter::default(),
+            dead_letters: Gauge::default(),
+            dead_letters_stored: Gauge::default(),
             attempts: Counter::default(),
             bytes: Counter::default(),
             in_flight: Gauge::default(),
@@ -140,6 +156,27 @@ impl Metrics {
             "order_events",
             "What happened to the order: contended claims, the CDR asked, in doubt without a CDR, claims lost, store failures, preconditions",
             self.order.clone(),
+        );
+        registry.register(
+            "dead_letters_kept",
+            "Deliveries refused for good that were kept as a dead letter, by reason",
+            self.dead_letters_kept.clone(),
+        );
+        registry.register(
+            "dead_letter_failures",
+            "Deliveries refused for good that could not be kept: the CDR got the refusal",
+            self.dead_letter_failures.clone(),
+        );
+        registry.register(
+            "dead_letters",
+            "Dead letters in the store, as counted each minute",
+            self.dead_letters.clone(),
+        );
+        registry.register_with_unit(
+            "dead_letters_stored",
+            "Size of the dead letters in the store, where it tells",
+            Unit::Bytes,
+            self.dead_letters_stored.clone(),
         );
         registry.register(
             "would_refuse",
@@ -216,6 +253,15 @@ impl Metrics {
         for (event, _) in notes.into_iter().filter(|(_, happened)| *happened) {
             self.order.get_or_create(&OrderEvent { event }).inc();
         }
+        match (report.letter, &report.verdict) {
+            (Letter::Kept, Verdict::DeadLettered { refused, .. }) => {
+                self.dead_letters_kept.get_or_create(&Kept { reason: refused.name() }).inc();
+            }
+            (Letter::Failed, _) => {
+                self.dead_letter_failures.inc();
+            }
+            _ => {}
+        }
         // What `structure` refuses `strict` refuses as well.
         for (mode, name) in [(Mode::Structure, "structure"), (Mode::Strict, "strict")] {
             if report.refused_above.is_some_and(|laxest| laxest <= mode) {
@@ -241,6 +287,9 @@ impl Metrics {
         self.in_flight.set(whole(now.in_flight));
         self.bytes_in_flight.set(whole(now.bytes_in_flight));
         self.remembered.set(whole(now.remembered));
+        let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        self.dead_letters.set(signed(now.dead_letters.letters));
+        self.dead_letters_stored.set(signed(now.dead_letters.bytes.unwrap_or_default()));
         self.credentials_expire.set(now.credentials_expire);
         let mut text = String::new();
         // Writing into a String does not fail.

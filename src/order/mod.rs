@@ -21,3 +21,5 @@ pub mod store;
 pub(crate) mod store_tests;
 mod version;
 pub mod walk;
+
+pub(crate) use version::compare;

@@ -23,6 +23,8 @@ pub struct Protocol {
     pub horizon: Millis,
     /// A CDR's clock may be ahead of ours by this much.
     pub clock_skew: Millis,
+    /// What comes may be long overtaken: where the deliveries do not tell, and no CDR does, it is not sent.
+    pub belated: bool,
     pub on_store_failure: OnStoreFailure,
 }
 

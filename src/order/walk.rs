@@ -162,7 +162,7 @@ impl Walk {
             Rule::InDoubt { .. } if self.protocol.has_cdr => self.ask(),
             Rule::InDoubt { without_cdr } => {
                 self.in_doubt = true;
-                match without_cdr {
+                match if self.protocol.belated { Fallback::Supersede } else { without_cdr } {
                     Fallback::Send => self.send_wanted(now),
                     Fallback::Supersede => self.leave(End::Superseded),
                 }

@@ -17,6 +17,7 @@ fn protocol(has_cdr: bool) -> Protocol {
         settle: 20_000,
         horizon: 120_000,
         clock_skew: 50,
+        belated: false,
         on_store_failure: OnStoreFailure::Refuse,
     }
 }
@@ -135,6 +136,35 @@ fn rule_3_a_late_delete_does_not_take_a_re_creation_away_where_the_cdr_is_asked(
     assert_eq!(walk.apply(Event::CdrHas(v(3)), NOW), Action::Release);
     assert_eq!(walk.apply(Event::Released, NOW), Action::Done(End::Superseded));
     assert!(walk.asked_cdr && !walk.in_doubt);
+}
+
+/// A dead letter is sent long after it came: what it says may be long overtaken.
+#[test]
+fn what_is_belated_is_not_sent_where_nothing_tells() {
+    let belated = Protocol { belated: true, ..protocol(false) };
+    let long_ago = Tombstone { at: NOW - 10 * belated.horizon };
+    for (want, record) in [
+        (Want::Delete, alive(&[1, 3], Some(2))),
+        (Want::Upsert(v(3)), Record { deleted: Some(long_ago), ..alive(&[1], Some(2)) }),
+        (Want::Upsert(Version::default()), Record { deleted: Some(long_ago), ..alive(&[1], Some(2)) }),
+    ] {
+        let mut walk = Walk::new(want.clone(), belated, NOW + 8_000);
+        walk.apply(Event::Begin, NOW);
+        assert!(
+            !matches!(walk.apply(Event::Claimed(record), NOW), Action::Put { .. } | Action::Delete { .. }),
+            "{want:?}"
+        );
+        assert!(walk.in_doubt, "{want:?}");
+    }
+    // What is proven is sent.
+    for (want, record) in
+        [(Want::Delete, alive(&[1, 2], Some(2))), (Want::Upsert(v(3)), alive(&[1], Some(2)))]
+    {
+        let mut walk = Walk::new(want.clone(), belated, NOW + 8_000);
+        walk.apply(Event::Begin, NOW);
+        let sent = walk.apply(Event::Claimed(record), NOW);
+        assert!(matches!(sent, Action::Put { .. } | Action::Delete { .. }), "{want:?}");
+    }
 }
 
 #[test]

@@ -15,12 +15,12 @@ use super::body::{self, Encoding};
 use super::bundle::Item;
 use super::callers::Caller;
 use super::listen::Peer;
-use super::media::media;
+use super::media::{Media, media};
 use super::path::{Target, target};
 use super::router::App;
 use super::shape::{self, Content};
 use crate::answer::BundleAnswer;
-use crate::delivery::{Delivery, Key};
+use crate::delivery::{Delivery, Key, Unreadable};
 use crate::verdict::{BadRequest, Verdict};
 
 /// A request that was understood, and its place among those in flight.
@@ -32,6 +32,8 @@ pub struct Intake {
 
 pub enum Notification {
     One(Delivery),
+    /// What can't be made FHIR JSON, of a resource that the URL names.
+    Unreadable(Unreadable),
     Bundle(BundleAnswer, Vec<Item>),
 }
 
@@ -127,8 +129,14 @@ fn read(
         return Ok(Notification::One(Delivery::Delete { key }));
     }
     let (media, content_type) = media(headers)?;
-    let content = Content { media, content_type, bytes };
-    shape::put(key, content, &app.forward.validator).map(Notification::One)
+    let xml = matches!(media, Media::FhirXml | Media::MaybeXml);
+    let content = Content { media, content_type, bytes: bytes.clone() };
+    match shape::put(key.clone(), content, &app.forward.validator) {
+        Err(refused) if refused.is_refused_content() => {
+            Ok(Notification::Unreadable(Unreadable { key, refused, xml, bytes }))
+        }
+        delivery => delivery.map(Notification::One),
+    }
 }
 
 fn read_post(app: &App, target: &Target, headers: &HeaderMap, bytes: Bytes) -> Result<Notification, Verdict> {

@@ -22,5 +22,5 @@ pub(crate) use media::Media;
 pub use media::media_name;
 pub(crate) use path::{Target, target};
 pub use router::{App, Limits, router};
-pub(crate) use shape::{Content, post};
+pub(crate) use shape::{Content, post, put};
 pub use tls::{Files, Tls, TlsError};

@@ -90,7 +90,11 @@ async fn deliver(
 async fn run(app: &App, received: &Received, notification: Notification, deadline: Instant) -> Response {
     match notification {
         Notification::One(delivery) => {
-            let report = app.forward.forward(delivery, Source::Live, deadline).await;
+            let report = app.forward.deliver(delivery, Source::Live, deadline, Some(&received.id)).await;
+            answer::one(&record(app, received, report))
+        }
+        Notification::Unreadable(unreadable) => {
+            let report = app.forward.refuse(unreadable, deadline, &received.id).await;
             answer::one(&record(app, received, report))
         }
         Notification::Bundle(kind, items) => {
@@ -99,7 +103,8 @@ async fn run(app: &App, received: &Received, notification: Notification, deadlin
                 verdicts.push(match item {
                     Item::Acknowledge => Verdict::Acknowledged,
                     Item::Deliver(delivery) => {
-                        let report = app.forward.forward(delivery, Source::Live, deadline).await;
+                        let report =
+                            app.forward.deliver(delivery, Source::Live, deadline, Some(&received.id)).await;
                         record(app, received, report)
                     }
                 });

@@ -7,8 +7,9 @@ use secrecy::ExposeSecret;
 
 use super::cdr::cdr;
 use super::secrets::{callers, commanders, made_token};
-use super::{Settings, SettingsError, subscription, together};
+use super::{DeadLetterStore, Settings, SettingsError, subscription, together};
 use crate::cdr::Cdr;
+use crate::deadletter::SealKeys;
 use crate::healthlake::{Credentials, Endpoint, Options, Role, Source, Trust};
 use crate::receive::{Callers, Files, Limits, Listening, Secrets, Tls};
 use crate::sandbox::Config as SandboxConfig;
@@ -27,6 +28,8 @@ pub struct Plan {
     pub cdr: Option<Arc<Cdr>>,
     /// Who may command the running instance, but for the token that it makes itself
     pub commanders: Secrets,
+    pub dead_letters: DeadLetterStore,
+    pub dead_letter_keys: Option<SealKeys>,
     pub sandbox: Option<SandboxConfig>,
     /// Made for the sandbox where none was given: shown once at start
     pub token: Option<String>,
@@ -50,6 +53,8 @@ pub fn plan(settings: Settings) -> Result<Plan, SettingsError> {
     let commanders = commanders(&settings)?;
     limits(&settings)?;
     subscription::try_out(&settings, token.as_deref())?;
+    let dead_letters = settings.dead_letters.store(settings.order.data_dir.is_some())?;
+    let dead_letter_keys = settings.dead_letters.keys()?;
     Ok(Plan {
         base_path: base_path(&settings.listen.base_path)?,
         validator: Arc::new(Validator::new(settings.delivery.validation.into(), settings.delivery.max_depth)),
@@ -60,9 +65,24 @@ pub fn plan(settings: Settings) -> Result<Plan, SettingsError> {
         tls,
         cdr,
         commanders,
+        dead_letters,
+        dead_letter_keys,
         sandbox,
         token,
         settings,
+    })
+}
+
+/// Region and base credentials alone, for a command that asks other services than HealthLake.
+pub fn aws(settings: &Settings) -> Result<Source, SettingsError> {
+    let args = &settings.credentials;
+    let endpoint = settings.healthlake.healthlake_endpoint.as_deref();
+    let endpoint = endpoint.and_then(|url| Endpoint::parse(url, true).ok());
+    Ok(Source {
+        region: args.region.clone().or_else(|| Some(endpoint?.region()?.to_owned())),
+        use_fips: args.use_fips,
+        trust: trust(settings)?,
+        ..Source::default()
     })
 }
 

@@ -5,6 +5,7 @@
 mod build;
 mod callers;
 mod cdr;
+mod deadletters;
 mod error;
 mod file;
 mod healthlake;
@@ -19,9 +20,10 @@ mod units;
 
 use clap::Args;
 
-pub use build::{HAPI_TIMEOUT, Plan, plan};
+pub use build::{HAPI_TIMEOUT, Plan, aws, plan};
 pub use callers::CallerArgs;
 pub use cdr::CdrArgs;
+pub use deadletters::{DeadLetterArgs, DeadLetterStore};
 pub use error::SettingsError;
 pub use file::{File, with_file};
 pub use healthlake::{CredentialArgs, HealthLakeArgs};
@@ -52,6 +54,8 @@ pub struct Settings {
     pub delivery: DeliveryArgs,
     #[command(flatten)]
     pub order: OrderArgs,
+    #[command(flatten)]
+    pub dead_letters: DeadLetterArgs,
     #[command(flatten)]
     pub cdr: CdrArgs,
     #[command(flatten)]

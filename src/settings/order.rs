@@ -104,6 +104,7 @@ impl OrderArgs {
             settle: millis(self.order_settle),
             horizon: millis(self.sender_retries),
             clock_skew: millis(self.order_clock_skew),
+            belated: false,
             on_store_failure: self.order_on_store_failure,
         }
     }

@@ -91,6 +91,7 @@ impl Replica {
         let wire = network::healthlake(&self.world, &Arc::downgrade(self));
         let cdr = || Cdr::simulated(network::cdr(&self.world, self.number), self.common.http.clone());
         Forward {
+            dead_letters: None,
             validator: self.common.validator.clone(),
             queue: Queue::new(64),
             store,

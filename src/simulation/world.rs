@@ -151,6 +151,7 @@ impl Knobs {
 
     pub fn protocol(&self) -> Protocol {
         Protocol {
+            belated: false,
             has_cdr: self.has_cdr && self.without != Some(Without::Cdr),
             settle: if self.without == Some(Without::Settle) { 0 } else { self.settle },
             // This sender repeats for as long as it takes.

@@ -31,6 +31,7 @@ async fn a_real_hapi_is_mirrored() {
     let hapi = Hapi::start().await;
     mirror(&hapi).await;
     steps::an_outage_is_bridged_by_hapi_s_retry(&hapi).await;
+    steps::refused_resources_do_not_stall_the_subscription(&hapi).await;
     steps::a_search_criteria_s_bundle_is_taken(&hapi).await;
     steps::without_payload_it_is_refused(&hapi).await;
     steps::a_query_in_the_endpoint_is_refused(&hapi).await;

@@ -12,6 +12,7 @@ mod contract_in_bundles;
 mod contract_out;
 mod contract_through;
 mod credentials;
+mod dead_letters;
 mod dependencies;
 mod dynamodb;
 mod explain;

@@ -124,3 +124,57 @@ async fn no_mark_is_logged_on_any_path() {
         "the logs were on"
     );
 }
+
+#[tokio::test]
+async fn no_mark_is_logged_or_listed_where_dead_letters_are_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let app = TestApp::builder()
+        .env("LAKEHOOK_DATA_DIR", directory.path().display())
+        .arg("--log", "trace")
+        .start()
+        .await;
+    let fhir = |path: &str, media: &str, body: String| {
+        send(app.request(Method::PUT, path).header("content-type", media).body(body))
+    };
+    let (json, xml) = ("application/fhir+json", "application/fhir+xml");
+    let wrong = [
+        ("a", json, marked("a").replace("\"phone\"", "7")),
+        ("b", json, marked("b").replace("2026-11-24T16:37:28.762+00:00", MARK)),
+        ("c", json, marked("c").replace("\"versionId\":\"1\"", &format!("\"versionId\":\" {MARK} \""))),
+        ("d", json, format!("{{\"{MARK}")),
+        ("e", json, MARK.to_owned()),
+        ("f", xml, format!("<Patient xmlns=\"http://hl7.org/fhir\"><{MARK}/></Patient>")),
+        ("g", xml, format!("<{MARK}")),
+    ];
+    for (id, media, body) in &wrong {
+        let answer = fhir(&format!("/Patient/{id}"), media, body.clone()).await;
+        assert_eq!((answer.status, answer.verdict().as_str()), (200, "dead-lettered"), "{answer:?}");
+    }
+    let issue = json!({"resourceType": "OperationOutcome", "issue": [
+        {"severity": "error", "code": MARK, "diagnostics": format!("Value '{MARK}'"), "location": [MARK]}]});
+    app.fault(&json!({"status": 400, "body": issue.to_string(), "service": "healthlake"}).to_string());
+    assert_eq!(fhir("/Patient/h", json, marked("h")).await.verdict(), "dead-lettered");
+    assert_eq!(send(app.request(Method::DELETE, "/Patient/i")).await.verdict(), "dead-lettered");
+
+    let mut shown = String::new();
+    for command in [
+        &["dead-letters", "list"][..],
+        &["dead-letters", "list", "--json"],
+        &["dead-letters", "redrive", "--rate", "1000"],
+        &["dead-letters", "drop", "Patient/a"],
+    ] {
+        let ran = app.command(command).await;
+        assert!([0, 3].contains(&ran.code), "{ran:?}");
+        shown += &(ran.out + &ran.err);
+    }
+    assert!(shown.contains("Patient/h"), "{shown}");
+    // A store that fails must not tell more either.
+    std::fs::remove_dir_all(directory.path().join("dead-letters")).unwrap();
+    std::fs::write(directory.path().join("dead-letters"), "").unwrap();
+    assert_eq!(fhir("/Patient/b", json, wrong[1].2.clone()).await.status, 422);
+    shown += &(app.log() + &app.admin("/metrics").await.body + &app.admin("/readyz").await.body);
+    assert!(shown.contains("a dead letter could not be kept"));
+    for line in shown.lines() {
+        assert!(!line.to_uppercase().contains(MARK), "{line}");
+    }
+}

@@ -111,7 +111,7 @@ async fn refusals_and_outages_end_with_their_exit_codes() {
     );
     let ran = app.command(&["resend", "Patient/a", "Patient/b"]).await;
     assert_eq!(ran.code, 3, "{ran:?}");
-    assert!(ran.out.contains("Patient/a  refused-by-healthlake"), "{ran:?}");
+    assert!(ran.out.contains("Patient/a  dead-lettered (refused-by-healthlake)"), "{ran:?}");
     assert_eq!(app.alive(), ["Patient/b"]);
 
     // An outage is outwaited within the patience.

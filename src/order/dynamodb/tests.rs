@@ -13,20 +13,9 @@ use aws_sdk_dynamodb::types::{
 use tokio::sync::OnceCell;
 
 use super::{Bounds, DEFAULT_RETENTION, DynamoStore, PK, client};
+use crate::emulators::dynalite::Dynalite;
+use crate::emulators::moto::Moto;
 use crate::order::store_tests::{Fresh, Scale};
-use dynalite::Dynalite;
-use moto::Moto;
-
-// The emulators as the integration tests start them.
-#[allow(dead_code)]
-#[path = "../../../tests/it/support/dynalite.rs"]
-mod dynalite;
-#[allow(dead_code)]
-#[path = "../../../tests/it/support/moto.rs"]
-mod moto;
-#[allow(dead_code)]
-#[path = "../../../tests/it/support/process.rs"]
-mod process;
 
 const TABLE: &str = "conformance";
 

@@ -147,6 +147,7 @@ impl World {
             settle: SETTLE,
             horizon: 10 * TICK,
             clock_skew: 0,
+            belated: false,
             on_store_failure: OnStoreFailure::Refuse,
         };
         let mut walk = Walk::new(want, protocol, self.now + DEADLINE);

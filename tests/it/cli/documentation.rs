@@ -33,6 +33,7 @@ async fn help_is_grouped_by_concern() {
         "AWS credentials",
         "Deliveries",
         "Order",
+        "Dead letters",
         "The CDR's own API",
         "Subscription at the CDR",
         "Control",

@@ -216,3 +216,22 @@ async fn what_needs_another_setting_says_so_from_the_file_too() {
     let session = [&STORE[..], &["--role-arn", arn, "--role-session-duration", "1m"]].concat();
     run(&serve(&session)).await.refused(&["--role-session-duration", "15m"]);
 }
+
+#[tokio::test]
+async fn dead_letters_need_a_place_and_settings_that_fit_it() {
+    let directory = directory();
+    let no_key = file(&directory, "key", "too-short\n");
+    let no_key = no_key.to_str().unwrap();
+    for (arguments, says) in [
+        (&["--dead-letters", "dir"][..], &["--dead-letters", "--data-dir"][..]),
+        (&["--dead-letters", "s3:letters"], &["--dead-letters", "s3://BUCKET"]),
+        (&["--dead-letters", "sqs:letters"], &["--dead-letters", "queue's https:// URL"]),
+        (&["--dead-letters-kms-key", "alias/letters"], &["--dead-letters-kms-key", "s3://"]),
+        (&["--dead-letters-endpoint", "http://127.0.0.1:1"], &["--dead-letters-endpoint", "s3://"]),
+        (&["--dead-letters-max", "0"], &["--dead-letters-max", "--dead-letters off"]),
+        (&["--dead-letters-key-file", no_key], &["--dead-letters-key-file", "line 1", "openssl rand"]),
+        (&["--dead-letters-key-file", "/nonexistent/key"], &["--dead-letters-key-file", "No such file"]),
+    ] {
+        run(&serve(&[&STORE[..], arguments].concat())).await.refused(says);
+    }
+}

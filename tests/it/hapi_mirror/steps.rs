@@ -23,6 +23,51 @@ pub async fn an_outage_is_bridged_by_hapi_s_retry(hapi: &Hapi) {
     hapi.delete("Subscription", "outage").await;
 }
 
+/// Each would hold one of the Subscription's two threads for a minute, and then be lost. Kept, they cost one request
+/// each, and the next delivery comes at once.
+pub async fn refused_resources_do_not_stall_the_subscription(hapi: &Hapi) {
+    let directory = tempfile::tempdir().unwrap();
+    let app = TestApp::builder()
+        .env("LAKEHOOK_DATA_DIR", directory.path().display())
+        .env("LAKEHOOK_CDR_URL", hapi.base_url())
+        .start()
+        .await;
+    let tap = Tap::start(app.address()).await;
+    subscribe(hapi, "refused", "[Schedule]", &tap.url("/fhir"), JSON).await;
+    let outcome =
+        json!({"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "processing"}]});
+    for id in ["r-1", "r-2"] {
+        let fault = json!({"status": 400, "body": outcome.to_string(), "key": format!("Schedule/{id}")});
+        app.fault(&fault.to_string());
+    }
+    let schedule = json!({"actor": [{"display": "x"}]});
+    for id in ["r-1", "r-2", "r-3"] {
+        hapi.put("Schedule", id, &schedule).await;
+    }
+    tap.wait(3).await;
+    // HAPI would send what it takes for a failure again after a second.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let mut answers: Vec<_> = tap.exchanges().iter().map(|e| (e.key().to_owned(), e.status)).collect();
+    answers.sort();
+    let expected = [("Schedule/r-1", 200), ("Schedule/r-2", 200), ("Schedule/r-3", 201)];
+    assert_eq!(answers, expected.map(|(key, status)| (key.to_owned(), status)));
+    assert!(!hapi.log().contains("Subscription/refused"), "HAPI does not take the answer for success");
+    assert_eq!(app.alive(), ["Schedule/r-3"]);
+
+    // The cause is cured, and one of them is deleted at the CDR: HealthLake is what the CDR is.
+    app.sandbox.clear_faults();
+    hapi.delete("Schedule", "r-2").await;
+    tap.wait(4).await;
+    let ran = app.command(&["dead-letters", "redrive"]).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let mut alive = app.alive();
+    alive.sort();
+    assert_eq!(alive, ["Schedule/r-1", "Schedule/r-3"]);
+    let ran = app.command(&["dead-letters", "list"]).await;
+    assert_eq!((ran.code, ran.out.as_str()), (0, ""), "{ran:?}");
+    hapi.delete("Subscription", "refused").await;
+}
+
 /// `payload-search-criteria`: a transaction of all that the search finds, whatever changed. HAPI reads this
 /// extension from the Subscription itself, unlike its others; on the channel it does nothing.
 pub async fn a_search_criteria_s_bundle_is_taken(hapi: &Hapi) {
