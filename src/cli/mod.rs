@@ -2,6 +2,7 @@
 
 mod ask;
 mod check;
+mod consume;
 mod engine;
 mod explain;
 mod order;
@@ -51,6 +52,9 @@ enum Commands {
     LogLevel(Box<ask::LogLevelCommand>),
     /// Make the sandbox fail, to see what happens then
     Faults(ask::FaultsCommand),
+    /// Forward what a CDR's failed channel on Kafka holds: what the CDR has now of the resources that it names
+    #[command(after_help = SETTINGS)]
+    Consume(Box<consume::ConsumeCommand>),
     /// Say what is wrong with FHIR resources in files, as a delivery of them would be told
     #[command(after_help = "Exit code: 0 all are valid, 1 something can't be read, 3 something is refused.")]
     Validate(validate::ValidateCommand),
@@ -152,6 +156,7 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
         Commands::Status(command) => ask::status(*command, &sources).await,
         Commands::LogLevel(command) => ask::log_level(*command, &sources).await,
         Commands::Faults(command) => ask::faults(command).await,
+        Commands::Consume(command) => consume::run(*command, &sources).await,
         Commands::Validate(command) => validate::run(&command),
     }
 }
