@@ -8,6 +8,7 @@
 pub mod answer;
 pub mod cdr;
 pub mod cli;
+pub mod consume;
 pub mod deadletter;
 pub mod delivery;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod ask;
 mod check;
+mod consume;
 mod deadletters;
 mod engine;
 mod explain;
@@ -62,6 +63,9 @@ enum Commands {
     /// What was refused for good and kept: list, show, redrive, drop, export
     #[command(after_help = SETTINGS)]
     DeadLetters(Box<deadletters::DeadLettersCommand>),
+    /// Forward what a CDR's failed channel on Kafka holds: what the CDR has now of the resources that it names
+    #[command(after_help = SETTINGS)]
+    Consume(Box<consume::ConsumeCommand>),
     /// Say what is wrong with FHIR resources in files, as a delivery of them would be told
     #[command(after_help = "Exit code: 0 all are valid, 1 something can't be read, 3 something is refused.")]
     Validate(validate::ValidateCommand),
@@ -176,6 +180,7 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
         Commands::Subscribe(command) => subscribe::run(*command, &sources).await,
         Commands::Unsubscribe(command) => subscribe::unsubscribe(*command, &sources).await,
         Commands::DeadLetters(command) => deadletters::run(*command, &sources).await,
+        Commands::Consume(command) => consume::run(*command, &sources).await,
         Commands::Validate(command) => validate::run(&command),
     }
 }

@@ -21,7 +21,7 @@ pub struct HealthLakeArgs {
     /// HealthLake's own validation [its default: strict, which refuses any meta.profile that it does not know]
     #[arg(long, env = "LAKEHOOK_HEALTHLAKE_VALIDATION_LEVEL", value_name = "LEVEL", value_enum)]
     pub healthlake_validation_level: Option<ValidationLevel>,
-    /// PEM certificates to trust besides the system's, for HealthLake, STS and the CDR
+    /// PEM certificates to trust besides the system's, for HealthLake, STS, the CDR and Kafka
     #[arg(long, env = "LAKEHOOK_CA_FILE", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
     /// For a connection to HealthLake to come about, TLS included

@@ -7,6 +7,7 @@ mod callers;
 mod captures;
 mod cli;
 mod console;
+mod consume;
 mod contract_in;
 mod contract_in_bundles;
 mod contract_out;

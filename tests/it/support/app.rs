@@ -40,6 +40,12 @@ pub struct Ran {
     pub err: String,
 }
 
+/// A command that runs until it is told to end.
+pub struct Running {
+    child: Child,
+    log: PathBuf,
+}
+
 /// What a test changes before the start.
 pub struct Builder {
     config: Config,
@@ -180,11 +186,16 @@ pub fn lakehook() -> Command {
     command
 }
 
-async fn spawn(mut command: Command) -> (Child, PathBuf, Vec<String>) {
+fn new_log() -> PathBuf {
     static N: AtomicUsize = AtomicUsize::new(0);
     let name = format!("lakehook-{}-{}.log", std::process::id(), N.fetch_add(1, Ordering::Relaxed));
     let log = repository().join("target/test-logs").join(name);
     std::fs::create_dir_all(log.parent().unwrap()).unwrap();
+    log
+}
+
+async fn spawn(mut command: Command) -> (Child, PathBuf, Vec<String>) {
+    let log = new_log();
     let stderr = File::create(&log).unwrap();
     let mut child = command.stdout(Stdio::piped()).stderr(stderr).kill_on_drop(true).spawn().unwrap();
     let mut stdout = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -276,6 +287,16 @@ impl TestApp {
         Ran { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
     }
 
+    /// As [`TestApp::command`], of one that goes on.
+    pub fn spawn(&self, arguments: &[&str]) -> Running {
+        let log = new_log();
+        let mut command = lakehook();
+        command.args(arguments).envs(self.settings.clone()).stdin(Stdio::null()).kill_on_drop(true);
+        let output = File::create(&log).unwrap();
+        let child = command.stdout(output.try_clone().unwrap()).stderr(output).spawn().unwrap();
+        Running { child, log }
+    }
+
     pub fn admin_address(&self) -> &str {
         &self.admin
     }
@@ -362,6 +383,43 @@ impl Drop for TestApp {
         let crashed = text.contains("panicked at");
         if !std::thread::panicking() {
             assert!(!crashed, "lakehook panicked, see {}", self.log.display());
+            let _ = std::fs::remove_file(&self.log);
+        }
+    }
+}
+
+impl Running {
+    /// Both of its outputs
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Waits until the log has a line with all of this.
+    pub async fn says(&self, words: &[&str]) {
+        for _ in 0..1200 {
+            if self.log().lines().any(|line| words.iter().all(|word| line.contains(word))) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("no line with {words:?}: {}", self.log());
+    }
+
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().unwrap().to_string();
+        assert!(std::process::Command::new("kill").args([name, &pid]).status().unwrap().success());
+    }
+
+    /// Its exit code; none where a signal ended it.
+    pub async fn ended(&mut self) -> Option<i32> {
+        timeout(Duration::from_secs(120), self.child.wait()).await.expect("ends").unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert!(!self.log().contains("panicked at"), "lakehook panicked, see {}", self.log.display());
             let _ = std::fs::remove_file(&self.log);
         }
     }

@@ -5,6 +5,7 @@ pub mod corpus;
 pub mod dynalite;
 pub mod exact;
 pub mod hapi;
+pub mod kafka;
 pub mod moto;
 pub mod process;
 pub mod tap;
