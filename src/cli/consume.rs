@@ -8,9 +8,10 @@ use clap::Args;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::consume_keep::keep;
 use super::engine::Way;
 use super::{DIFFERENCES, FAILED, Sources, USAGE, fail, print, say};
-use crate::consume::{Brokers, Counts, Desk, Keep, Member, OnPoison, Task, Worker, list};
+use crate::consume::{Brokers, Counts, Desk, Member, OnPoison, Task, Worker, list};
 use crate::mirror::{Mirror, Source};
 use crate::operate::telemetry;
 use crate::operate::{Signal, Signals};
@@ -100,7 +101,7 @@ async fn consume(command: ConsumeCommand, brokers: Brokers, plan: &Plan) -> Resu
         let task = Task {
             once: command.once,
             on_poison: command.on_poison,
-            keep: keep(),
+            keep: keep(plan).await?,
             patience: command.patience,
             stopping: stopping.clone(),
         };
@@ -158,11 +159,6 @@ fn workers(
         workers.spawn(worker.run());
     }
     workers
-}
-
-/// Where messages that are not understood are kept.
-fn keep() -> Option<Arc<dyn Keep>> {
-    None
 }
 
 fn summary(counts: &Counts) -> String {

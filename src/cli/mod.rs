@@ -3,6 +3,7 @@
 mod ask;
 mod check;
 mod consume;
+mod consume_keep;
 mod deadletters;
 mod engine;
 mod explain;

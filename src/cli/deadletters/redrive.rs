@@ -10,6 +10,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::super::consume_keep::MESSAGE;
 use super::super::engine::Way;
 use super::super::{DIFFERENCES, FAILED, Sources, USAGE, fail, print, say};
 use super::select::{Found, Selected, Which};
@@ -173,6 +174,9 @@ struct Redrive<'a> {
 
 impl Redrive<'_> {
     async fn one(&self, resource: &Resource, summary: &mut Summary, bar: &ProgressBar) {
+        if resource.key.resource_type() == MESSAGE {
+            return self.messages(resource, summary, bar).await;
+        }
         if self.ask_cdr {
             let delivery = Delivery::Changed { key: resource.key.clone() };
             let outcome = self.forward(delivery).await;
@@ -185,6 +189,31 @@ impl Redrive<'_> {
                 // Removed meanwhile: by a newer version, or by somebody else.
                 Ok(None) => continue,
                 Err(outcome) => outcome,
+            };
+            self.settle(resource, std::slice::from_ref(selected), outcome, summary, bar).await;
+        }
+    }
+
+    /// Messages of a failed channel that were not understood: this version may understand them.
+    async fn messages(&self, resource: &Resource, summary: &mut Summary, bar: &ProgressBar) {
+        for selected in &resource.letters {
+            let stored = match self.store.read(&selected.name).await {
+                Ok(Some(stored)) => stored,
+                Ok(None) => continue,
+                Err(error) => {
+                    let outcome = Outcome::Failed(error.to_string());
+                    self.settle(resource, std::slice::from_ref(selected), outcome, summary, bar).await;
+                    continue;
+                }
+            };
+            let again = false;
+            let outcome = match crate::consume::key(&stored.payload.0) {
+                Ok(key) if self.ask_cdr => self.forward(Delivery::Changed { key }).await,
+                Ok(_) => Outcome::Refused {
+                    text: "set --cdr-url: the message names a resource only".into(),
+                    again,
+                },
+                Err(why) => Outcome::Refused { text: format!("still not understood: {why}"), again },
             };
             self.settle(resource, std::slice::from_ref(selected), outcome, summary, bar).await;
         }

@@ -20,7 +20,7 @@ pub(super) struct Which {
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', value_parser = resource_type)]
     types: Vec<String>,
     /// Refused for these reasons
-    #[arg(long, value_name = "REASON", value_delimiter = ',', value_parser = ["invalid", "refused-by-healthlake", "too-large"])]
+    #[arg(long, value_name = "REASON", value_delimiter = ',', value_parser = ["invalid", "refused-by-healthlake", "too-large", "not-understood"])]
     reason: Vec<String>,
     /// Refused last at this time or after it: 2026-11-24T16:00:00Z, 2026-11-24, or 2h (ago)
     #[arg(long, value_name = "TIME", value_parser = moment)]
