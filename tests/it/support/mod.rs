@@ -1,11 +1,13 @@
 //! What tests start and talk to.
 
 pub mod app;
+pub mod cdr;
 pub mod corpus;
 pub mod dynalite;
 pub mod exact;
 pub mod hapi;
 pub mod kafka;
+pub mod import;
 pub mod moto;
 pub mod process;
 pub mod tap;
