@@ -102,7 +102,9 @@ pub enum CursorError {
     Io { path: PathBuf, source: std::io::Error },
     #[error("{0}: is no cursor of a backfill; name another file, or begin anew with --restart")]
     NotOurs(String),
-    #[error("{at}: belongs to a backfill {of}; end that one first, name another --cursor, or begin anew with --restart")]
+    #[error(
+        "{at}: belongs to a backfill {of}; end that one first, name another --cursor, or begin anew with --restart"
+    )]
     Other { at: String, of: String },
     #[error("{0}: another backfill uses it at this moment")]
     InUse(PathBuf),
@@ -245,8 +247,7 @@ impl CursorFile {
 
     fn replace(&self, cursor: &Cursor) -> std::io::Result<()> {
         let new = beside(&self.path, ".new");
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
         file.write_all(&serde_json::to_vec_pretty(cursor)?)?;
         file.sync_data()?;
         std::fs::rename(&new, &self.path)?;

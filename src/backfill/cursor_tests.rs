@@ -17,7 +17,8 @@ fn a_cursor_is_found_again_by_the_same_backfill_only() {
         vec![TypeState { name: "Patient".into(), count: 7, unreadable: false }],
     );
     cursor.position = Position { at: 0, from: Some("2026-01-02T03:04:05.678Z".parse().unwrap()) };
-    cursor.exported = Some(Exported { open: Some(("Patient-00001.ndjson".into(), 9)), ..Exported::default() });
+    cursor.exported =
+        Some(Exported { open: Some(("Patient-00001.ndjson".into(), 9)), ..Exported::default() });
     file.save(&cursor).unwrap();
     assert_eq!(file.load(&what("http://a")).unwrap().as_ref(), Some(&cursor));
 

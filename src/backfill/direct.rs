@@ -289,9 +289,7 @@ impl Run<'_> {
         if !std::mem::take(&mut self.moved) {
             return Ok(());
         }
-        self.report
-            .sync()
-            .map_err(|error| format!("--report: {}: {error}", self.report.path().display()))?;
+        self.report.sync().map_err(|error| format!("--report: {}: {error}", self.report.path().display()))?;
         self.cursor.not_supported = self.skips.all();
         self.store.save(self.cursor).await.map_err(|error| format!("--cursor: {error}"))
     }

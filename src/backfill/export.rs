@@ -155,7 +155,12 @@ impl Export {
     }
 
     /// Files, report, cursor, in this order; then what is closed goes to its place.
-    async fn save(&mut self, cursor: &mut Cursor, store: &CursorStore, report: &Report) -> Result<(), String> {
+    async fn save(
+        &mut self,
+        cursor: &mut Cursor,
+        store: &CursorStore,
+        report: &Report,
+    ) -> Result<(), String> {
         let complete = cursor.exported.as_ref().is_some_and(|exported| exported.complete);
         let mut exported = self.feed.sync().map_err(|error| error.to_string())?;
         exported.complete = complete;
@@ -165,7 +170,12 @@ impl Export {
         self.feed.deliver().await.map_err(|error| error.to_string())
     }
 
-    async fn finish(&mut self, cursor: &mut Cursor, store: &CursorStore, report: &Report) -> Result<(), String> {
+    async fn finish(
+        &mut self,
+        cursor: &mut Cursor,
+        store: &CursorStore,
+        report: &Report,
+    ) -> Result<(), String> {
         self.feed.close().map_err(|error| error.to_string())?;
         self.save(cursor, store, report).await?;
         // All files are in their place.

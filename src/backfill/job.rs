@@ -99,7 +99,8 @@ impl Job {
     }
 
     pub async fn look(&self, id: &str) -> Result<Look, JobError> {
-        let call = self.client.describe_fhir_import_job().datastore_id(&self.settings.datastore_id).job_id(id);
+        let call =
+            self.client.describe_fhir_import_job().datastore_id(&self.settings.datastore_id).job_id(id);
         let answer = call.send().await.map_err(|error| JobError::Describe(describe(&error)))?;
         let job = answer.import_job_properties;
         job.map(Look::of).ok_or_else(|| JobError::Nonsense("no ImportJobProperties".to_owned()))

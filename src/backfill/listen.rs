@@ -17,8 +17,7 @@ const LIVE: &str = "lakehook_deliveries_total{";
 impl Live {
     /// `admin` is `http://ADDR`.
     pub fn at(admin: &str) -> Result<Self, reqwest::Error> {
-        let client =
-            reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
         Ok(Self { client, url: format!("{}/metrics", admin.trim_end_matches('/')) })
     }
 

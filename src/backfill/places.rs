@@ -63,7 +63,8 @@ pub struct S3 {
 pub fn client(config: &SdkConfig, endpoint: Option<&str>) -> Client {
     let timeouts = TimeoutConfig::builder().connect_timeout(Duration::from_secs(5)).build();
     let retries = RetryConfig::standard().with_max_attempts(5);
-    let mut builder = aws_sdk_s3::config::Builder::from(config).timeout_config(timeouts).retry_config(retries);
+    let mut builder =
+        aws_sdk_s3::config::Builder::from(config).timeout_config(timeouts).retry_config(retries);
     if let Some(endpoint) = endpoint {
         builder = builder.endpoint_url(endpoint).force_path_style(true);
     }

@@ -135,14 +135,18 @@ mod tests {
 
     #[test]
     fn a_line_tells_rate_and_end() {
-        assert_eq!(line(10, 100, 3.0, Some(42.4), 2), "10 of 100 resources, 3/s, budget 42 KB/s, 2 refused, 30s left");
+        assert_eq!(
+            line(10, 100, 3.0, Some(42.4), 2),
+            "10 of 100 resources, 3/s, budget 42 KB/s, 2 refused, 30s left"
+        );
         assert_eq!(line(120, 100, 3.0, None, 0), "120 of 120 resources, 3/s, 0 refused");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_line_every_ten_seconds_with_the_rate_of_the_last_half_minute() {
         let counts = Counts::of(Counted { settled: 500, ..Counted::default() });
-        let mut progress = Progress { total: 10_000, bar: None, history: VecDeque::new(), said: Instant::now() };
+        let mut progress =
+            Progress { total: 10_000, bar: None, history: VecDeque::new(), said: Instant::now() };
         let mut lines = Vec::new();
         for second in 0..100 {
             lines.extend(progress.tick(&counts, None));

@@ -24,9 +24,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub enum Item {
     /// `after` is the position once it is done.
-    Begin { after: Position },
+    Begin {
+        after: Position,
+    },
     Resource(Entry),
-    End { missed: Missed },
+    End {
+        missed: Missed,
+    },
 }
 
 /// What a unit had and was not handed on.
@@ -208,7 +212,10 @@ impl Reader {
             }
             missed.unstable = go == GOES;
             if missed.unstable {
-                tracing::warn!(resource_type = name, "the CDR's pages did not stand still; reconcile finds what was missed");
+                tracing::warn!(
+                    resource_type = name,
+                    "the CDR's pages did not stand still; reconcile finds what was missed"
+                );
             }
         }
         Ok((handed.len() as u64, missed))
@@ -259,7 +266,10 @@ impl Reader {
             let passes = match &error {
                 CdrError::Unreachable | CdrError::Deadline => true,
                 CdrError::Authorization(_) => false,
-                error => error.status().is_some_and(|status| status == 429 || status >= 500) && !unsearchable(error),
+                error => {
+                    error.status().is_some_and(|status| status == 429 || status >= 500)
+                        && !unsearchable(error)
+                }
             };
             if !passes || Instant::now() + pause >= until {
                 return Err(error);

@@ -39,9 +39,9 @@ pub async fn read(output: &S3, input: &S3, id: &str) -> Result<Results, PlaceErr
     // The folder's name ends with the job's id; what stands before it is HealthLake's.
     let keys: Vec<String> = output.list().await?.into_iter().filter(|key| key.contains(id)).collect();
     let mut results = Results::default();
-    let manifest = keys.iter().find(|key| {
-        key.rsplit('/').next().is_some_and(|name| name.eq_ignore_ascii_case("manifest.json"))
-    });
+    let manifest = keys
+        .iter()
+        .find(|key| key.rsplit('/').next().is_some_and(|name| name.eq_ignore_ascii_case("manifest.json")));
     if let Some(key) = manifest {
         results.manifest = Some(Manifest::parse(&String::from_utf8_lossy(&output.get(key).await?)));
     }
@@ -68,7 +68,8 @@ pub async fn read(output: &S3, input: &S3, id: &str) -> Result<Results, PlaceErr
         let lines: Vec<&str> = lines.as_deref().map(|text| text.lines().collect()).unwrap_or_default();
         let base = base(&ids, lines.len());
         results.refused.extend(failures.into_iter().map(|failure| {
-            let at = failure.line_id.zip(base).and_then(|(id, base)| usize::try_from(id.checked_sub(base)?).ok());
+            let at =
+                failure.line_id.zip(base).and_then(|(id, base)| usize::try_from(id.checked_sub(base)?).ok());
             Refused {
                 key: at.and_then(|at| lines.get(at)).and_then(|line| key_of(line)),
                 verdict: "refused-by-healthlake".into(),
@@ -132,7 +133,8 @@ impl Failure {
 /// Of the answer, not of a text in it: an HTTP status stands directly before or behind the blob.
 fn status(line: &str) -> Option<u16> {
     let starts = line.match_indices("statusCode").map(|(at, _)| &line[at..]);
-    let mut statuses = starts.filter_map(|rest| number(rest, "statusCode")).filter_map(|n| u16::try_from(n).ok());
+    let mut statuses =
+        starts.filter_map(|rest| number(rest, "statusCode")).filter_map(|n| u16::try_from(n).ok());
     statuses.find(|status| (100..600).contains(status))
 }
 
@@ -187,12 +189,13 @@ mod tests {
     #[test]
     fn failure_lines_are_read_as_aws_prints_them_and_as_json() {
         let outcome = r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"processing","diagnostics":"statusCode 999"},{"code":"Not a code"}]}"#;
-        let expected =
-            Failure { line_id: Some(9), status: Some(400), codes: vec!["processing".into()] };
+        let expected = Failure { line_id: Some(9), status: Some(400), codes: vec!["processing".into()] };
         let as_text = serde_json::to_string(outcome).unwrap();
         for line in [
             format!(r#"{{"lineId":9,UpdateResourceResponse:{{"statusCode":400,"jsonBlob":{outcome}}}"#),
-            format!(r#"{{"lineId": 9, "UpdateResourceResponse": {{"statusCode": "400", "jsonBlob": {as_text}}}}}"#),
+            format!(
+                r#"{{"lineId": 9, "UpdateResourceResponse": {{"statusCode": "400", "jsonBlob": {as_text}}}}}"#
+            ),
         ] {
             assert_eq!(Failure::parse(&line).unwrap(), expected, "{line}");
         }

@@ -42,11 +42,8 @@ pub async fn survey(
         return Err(SurveyError::NoTypes);
     }
     let query = since.map(windows::since).unwrap_or_default();
-    let counts = stream::iter(types)
-        .map(|name| count(cdr, name, &query))
-        .buffered(AT_ONCE)
-        .collect::<Vec<_>>()
-        .await;
+    let counts =
+        stream::iter(types).map(|name| count(cdr, name, &query)).buffered(AT_ONCE).collect::<Vec<_>>().await;
     counts.into_iter().collect()
 }
 

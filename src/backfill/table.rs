@@ -37,7 +37,8 @@ impl CursorTable {
     pub(super) async fn save(&self, cursor: &Cursor) -> Result<(), CursorError> {
         let json = serde_json::to_string(cursor).map_err(|error| CursorError::Table(error.to_string()))?;
         let update = self.client.update_item().table_name(&self.table).key(PK, key());
-        let update = update.update_expression("SET #cursor = :cursor").expression_attribute_names("#cursor", CURSOR);
+        let update =
+            update.update_expression("SET #cursor = :cursor").expression_attribute_names("#cursor", CURSOR);
         let update = update.expression_attribute_values(":cursor", AttributeValue::S(json));
         update.send().await.map(drop).map_err(|error| failed(&error))
     }

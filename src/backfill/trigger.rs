@@ -35,7 +35,9 @@ pub enum TriggerError {
     NoSubscription(Key),
     #[error("{0} is not active but `{1}`: the CDR would deliver nothing for it")]
     NotActive(Key, String),
-    #[error("the CDR has no $trigger-subscription ({0}): it is HAPI's and Smile CDR's; the direct way needs nothing of that kind")]
+    #[error(
+        "the CDR has no $trigger-subscription ({0}): it is HAPI's and Smile CDR's; the direct way needs nothing of that kind"
+    )]
     NotOffered(u16),
 }
 
@@ -86,10 +88,8 @@ impl Trigger {
     fn parameters(&self) -> Bytes {
         let searches =
             self.searches.iter().map(|search| json!({ "name": "searchUrl", "valueString": search }));
-        let resources = self
-            .resources
-            .iter()
-            .map(|key| json!({ "name": "resourceId", "valueUri": key.to_string() }));
+        let resources =
+            self.resources.iter().map(|key| json!({ "name": "resourceId", "valueUri": key.to_string() }));
         let parameter: Vec<Value> = searches.chain(resources).collect();
         json!({ "resourceType": "Parameters", "parameter": parameter }).to_string().into()
     }
@@ -98,7 +98,8 @@ impl Trigger {
 /// The job's number, or the text around it: all the CDR says of it.
 fn says(body: &[u8]) -> Option<String> {
     let answer: Value = serde_json::from_slice(body).ok()?;
-    let texts = answer["parameter"].as_array()?.iter().find_map(|parameter| parameter["valueString"].as_str());
+    let texts =
+        answer["parameter"].as_array()?.iter().find_map(|parameter| parameter["valueString"].as_str());
     let plain = |c: char| if c.is_control() { ' ' } else { c };
     Some(texts?.chars().take(200).map(plain).collect())
 }

@@ -67,7 +67,10 @@ pub(super) async fn run(command: BackfillCommand, sources: &Sources) -> ExitCode
         Err(error) => return fail(USAGE, &sources.locate(error).to_string()),
     };
     let Some(cdr) = plan.cdr.clone() else {
-        return fail(USAGE, "--cdr-url is missing: a backfill brings what the CDR has, so it has to be asked");
+        return fail(
+            USAGE,
+            "--cdr-url is missing: a backfill brings what the CDR has, so it has to be asked",
+        );
     };
     let job = Job { plan: &plan, cdr, backfill, mirror };
     let ended = if let Some(subscription) = trigger.trigger.clone() {
@@ -103,7 +106,10 @@ fn together(
     }
     if export.import {
         if !matches!(export.to, Some(args::To::S3(_))) {
-            return Err(SettingsError::new("import", "needs --to s3://BUCKET/PREFIX: HealthLake reads from S3"));
+            return Err(SettingsError::new(
+                "import",
+                "needs --to s3://BUCKET/PREFIX: HealthLake reads from S3",
+            ));
         }
         let needed = [
             ("import-role-arn", export.import_role_arn.is_none()),
@@ -112,7 +118,10 @@ fn together(
         ];
         for (setting, missing) in needed {
             if missing {
-                return Err(SettingsError::new(setting, "is missing: --import needs it, as StartFHIRImportJob does"));
+                return Err(SettingsError::new(
+                    setting,
+                    "is missing: --import needs it, as StartFHIRImportJob does",
+                ));
             }
         }
     }
@@ -132,11 +141,15 @@ impl Job<'_> {
         let named = self.backfill.cursor.as_deref();
         let file = match (named, &order.data_dir) {
             (Some(path), _) if path.as_os_str() != ORDER_TABLE => Some(path.to_owned()),
-            (None, Some(directory)) => Some(directory.join(if on_disk { "export.json" } else { "backfill.json" })),
+            (None, Some(directory)) => {
+                Some(directory.join(if on_disk { "export.json" } else { "backfill.json" }))
+            }
             _ => None,
         };
         if let Some(path) = file {
-            return CursorFile::open(&path).map(CursorStore::File).map_err(|error| format!("--cursor: {error}"));
+            return CursorFile::open(&path)
+                .map(CursorStore::File)
+                .map_err(|error| format!("--cursor: {error}"));
         }
         match order.store().map_err(|error| error.to_string())? {
             OrderStore::DynamoDb { table } if !on_disk => {
@@ -163,7 +176,11 @@ impl Job<'_> {
         }
         if let Some(cursor) = store.load(&what).await.map_err(|error| format!("--cursor: {error}"))? {
             let done = cursor.counted.settled + cursor.counted.refused + cursor.counted.skipped;
-            say(&format!("resuming the backfill of {}: {done} of {} resources are done", cursor.started, cursor.total()));
+            say(&format!(
+                "resuming the backfill of {}: {done} of {} resources are done",
+                cursor.started,
+                cursor.total()
+            ));
             return Ok((cursor, true));
         }
         let types = survey(&self.cdr, types, *since).await.map_err(|error| error.to_string())?;

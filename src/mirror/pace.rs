@@ -176,7 +176,8 @@ impl State {
             return;
         }
         let units = f64::from(sent.units);
-        let increase = if self.doubling { units } else { (self.peak * INCREASE).max(LEAST) * units / self.rate };
+        let increase =
+            if self.doubling { units } else { (self.peak * INCREASE).max(LEAST) * units / self.rate };
         self.rate = (self.rate + increase.min(self.rate)).min(self.most);
     }
 

@@ -41,7 +41,11 @@ pub async fn paced(
                 pause
             }
             Ok(told) => {
-                if told.attempts == 0 { pace.unused(sent) } else { pace.took(sent) }
+                if told.attempts == 0 {
+                    pace.unused(sent)
+                } else {
+                    pace.took(sent)
+                }
                 return Ok(told.clone());
             }
             // It will say the same again.

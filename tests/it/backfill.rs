@@ -92,7 +92,10 @@ async fn everything_arrives_and_is_told() {
         let log = bench.app.delivery_lines(200).await;
         assert!(log.iter().all(|line| line["source"] == "backfill"));
         let patients = bench.cdr.searches().iter().position(|search| search.contains("offset")).unwrap();
-        assert!(bench.cdr.searches()[patients].starts_with("Patient?"), "patients before what refers to them");
+        assert!(
+            bench.cdr.searches()[patients].starts_with("Patient?"),
+            "patients before what refers to them"
+        );
 
         // Again, of one type, since the last ones.
         let last = bench.cdr.put("Patient/new", body("Patient", 7));
@@ -179,7 +182,8 @@ async fn ctrl_c_finishes_what_began_and_says_how_to_go_on() {
     }
     let pid = child.id().unwrap().to_string();
     assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-    let output = tokio::time::timeout(Duration::from_secs(60), child.wait_with_output()).await.unwrap().unwrap();
+    let output =
+        tokio::time::timeout(Duration::from_secs(60), child.wait_with_output()).await.unwrap().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{err}");
     assert!(err.contains("interrupted; the same command goes on from"), "{err}");
@@ -257,7 +261,9 @@ async fn throttling_and_outages_are_outwaited() {
     let cdr = SmallCdr::start().await;
     fill(&cdr, "Patient", 150);
     let bench = Bench::start(cdr).await;
-    bench.app.fault(r#"{"method":"PUT","throttle":true,"rate":0.1,"headers":{"Retry-After":"1"},"count":10}"#);
+    bench
+        .app
+        .fault(r#"{"method":"PUT","throttle":true,"rate":0.1,"headers":{"Retry-After":"1"},"count":10}"#);
     bench.app.fault(r#"{"method":"PUT","status":503,"rate":0.1,"count":10}"#);
     bench.app.fault(r#"{"method":"PUT","cut":"after","rate":0.1,"count":5}"#);
     let ran = bench.backfill(&[]).await;

@@ -39,7 +39,9 @@ async fn load(hapi: &Hapi) {
         let mut entries = Vec::new();
         for at in ten * 10..ten * 10 + 10 {
             let (kind, resource) = match at % 3 {
-                0 => ("Patient", json!({ "resourceType": "Patient", "id": format!("b-{at}"), "active": true })),
+                0 => {
+                    ("Patient", json!({ "resourceType": "Patient", "id": format!("b-{at}"), "active": true }))
+                }
                 1 => (
                     "Observation",
                     json!({
@@ -47,7 +49,10 @@ async fn load(hapi: &Hapi) {
                         "code": { "text": "c" }, "subject": { "reference": format!("Patient/b-{}", at - 1) },
                     }),
                 ),
-                _ => ("Basic", json!({ "resourceType": "Basic", "id": format!("b-{at}"), "code": { "text": "c" } })),
+                _ => (
+                    "Basic",
+                    json!({ "resourceType": "Basic", "id": format!("b-{at}"), "code": { "text": "c" } }),
+                ),
             };
             let url = format!("{kind}/b-{at}");
             entries.push(json!({ "resource": resource, "request": { "method": "PUT", "url": url } }));
@@ -77,7 +82,8 @@ async fn change(hapi: &Hapi, n: usize) -> usize {
         match at % 3 {
             0 => {
                 let family = json!([{ "family": format!("changed {at}") }]);
-                hapi.put("Patient", &format!("b-{}", at * 3), &json!({ "active": false, "name": family })).await;
+                hapi.put("Patient", &format!("b-{}", at * 3), &json!({ "active": false, "name": family }))
+                    .await;
             }
             1 => hapi.delete("Observation", &format!("b-{}", at * 3 + 1)).await,
             _ => {
@@ -111,28 +117,45 @@ async fn equal(hapi: &Hapi, app: &TestApp) {
             return;
         }
         let differ: Vec<_> = differ.into_iter().take(10).collect();
-        assert!(started.elapsed() < Duration::from_secs(120), "{} there, they differ in {differ:?}", there.len());
+        assert!(
+            started.elapsed() < Duration::from_secs(120),
+            "{} there, they differ in {differ:?}",
+            there.len()
+        );
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
-/// Everything at HAPI that HealthLake takes.
+/// Everything at HAPI that HealthLake takes, type by type.
 async fn all(hapi: &Hapi) -> BTreeMap<String, String> {
     let http = http_client();
+    let get = async |url: &str| {
+        let answer = http.get(url).header("cache-control", "no-cache").send().await.unwrap();
+        answer.error_for_status().unwrap().text().await.unwrap()
+    };
+    let statement: Value =
+        serde_json::from_str(&get(&format!("{}/metadata", hapi.base_url())).await).unwrap();
+    let kinds = statement["rest"][0]["resource"].as_array().unwrap().iter();
     let mut found = BTreeMap::new();
-    let mut next = Some(format!("{}/?_count=500", hapi.base_url()));
-    while let Some(url) = next.take() {
-        let text = http.get(&url).header("cache-control", "no-cache").send().await.unwrap().text().await.unwrap();
-        let bundle: Bundle<'_> = serde_json::from_str(&text).unwrap();
-        for entry in &bundle.entry {
-            let head: Value = serde_json::from_str(entry.resource.get()).unwrap();
-            let kind = head["resourceType"].as_str().unwrap();
-            if !["Basic", "Subscription"].contains(&kind) {
-                found.insert(format!("{kind}/{}", head["id"].as_str().unwrap()), entry.resource.get().to_owned());
-            }
+    for kind in kinds.map(|resource| resource["type"].as_str().unwrap()) {
+        if ["Basic", "Subscription"].contains(&kind) {
+            continue;
         }
-        next = bundle.link.into_iter().find(|link| link.relation == "next").map(|link| link.url);
+        let mut next = Some(format!("{}/{kind}?_count=500", hapi.base_url()));
+        while let Some(url) = next.take() {
+            let text = get(&url).await;
+            let bundle: Bundle<'_> = serde_json::from_str(&text).unwrap();
+            for entry in &bundle.entry {
+                let head: Value = serde_json::from_str(entry.resource.get()).unwrap();
+                found.insert(
+                    format!("{kind}/{}", head["id"].as_str().unwrap()),
+                    entry.resource.get().to_owned(),
+                );
+            }
+            next = bundle.link.into_iter().find(|link| link.relation == "next").map(|link| link.url);
+        }
     }
+    assert!(found.len() > 100, "{}", found.len());
     found
 }
 
@@ -160,7 +183,15 @@ struct Link {
 async fn through_hapi(app: &TestApp) {
     let before = app.delivery_lines(1).await.len();
     let ran = app
-        .command(&["backfill", "--trigger", "mirror", "--search", "Patient?_id=b-30,b-33,b-36", "--id", "Observation/b-31"])
+        .command(&[
+            "backfill",
+            "--trigger",
+            "mirror",
+            "--search",
+            "Patient?_id=b-30,b-33,b-36",
+            "--id",
+            "Observation/b-31",
+        ])
         .await;
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.out.contains("JOB ID"), "what HAPI says of it: {ran:?}");
@@ -202,7 +233,8 @@ async fn synthea_s_patients_are_brought_over_while_they_change() {
     let app = start(&hapi, data.path()).await;
     subscribe(&hapi, &app).await;
     let started = Instant::now();
-    let (ran, changes) = tokio::join!(app.command_within(&["backfill"], Duration::from_secs(1800)), change(&hapi, 99));
+    let (ran, changes) =
+        tokio::join!(app.command_within(&["backfill"], Duration::from_secs(1800)), change(&hapi, 99));
     let took = started.elapsed();
     assert_eq!(ran.code, 0, "{ran:?}");
     note(&format!("{took:?}, {changes} changes meanwhile, {} writes: {}", app.writes(), ran.err));

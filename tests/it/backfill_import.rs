@@ -175,7 +175,8 @@ async fn an_import_is_started_once_watched_and_followed_by_what_changed() {
     assert_eq!((&refused["healthlakeStatus"], &refused["codes"]), (&json!(400), &json!(["processing"])));
     assert!(!format!("{report:?}{ran:?}").contains("MARK"));
     assert!(ran.err.contains("79 imported, 1 refused"), "{ran:?}");
-    let left: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name == "export.json" || name == "export.json.files"), "{left:?}");
     let listed = aws.s3.list_objects_v2().bucket("lakehook-in").send().await.unwrap();
     assert!(listed.contents().len() > 2, "several files of 5 KB");

@@ -142,5 +142,6 @@ fn key(text: &str) -> Result<Key, String> {
 }
 
 fn s3(text: &str) -> Result<S3Uri, String> {
-    S3Uri::parse(text).ok_or_else(|| "write s3://BUCKET or s3://BUCKET/PREFIX, of letters, digits, - . _ and /".to_owned())
+    S3Uri::parse(text)
+        .ok_or_else(|| "write s3://BUCKET or s3://BUCKET/PREFIX, of letters, digits, - . _ and /".to_owned())
 }

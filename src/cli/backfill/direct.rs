@@ -99,7 +99,10 @@ pub(super) async fn ended(
         gaps.push(format!("not read, since the CDR does not search them: {}", unread.join(", ")));
     }
     if outcome.unstable > 0 {
-        gaps.push(format!("the CDR's pages of {} windows did not stand still: reconcile finds what was missed", outcome.unstable));
+        gaps.push(format!(
+            "the CDR's pages of {} windows did not stand still: reconcile finds what was missed",
+            outcome.unstable
+        ));
     }
     Ok(Ended { refused: counted.refused, gaps })
 }

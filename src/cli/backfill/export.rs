@@ -4,19 +4,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::SdkConfig;
-use jiff::SignedDuration;
 use super::args::{ExportArgs, To};
 use super::direct::{ended, forward, reader, report};
 use super::{Ended, Job as Asked};
 use crate::backfill::{
-    Counts, Cursor, CursorStore, Export, Feed, JobSettings, JobState, Job, Place, Report, S3, Skips, beside,
-    read_results, s3_client,
+    Counts, Cursor, CursorStore, Export, Exported, Feed, Job, JobSettings, JobState, Place, Report, S3,
+    Skips, beside, read_results, s3_client,
 };
 use crate::cli::say;
 use crate::healthlake::{HealthLake, Manager};
 use crate::operate::Signals;
 use crate::settings::Plan;
+use aws_config::SdkConfig;
+use jiff::SignedDuration;
 
 /// Clocks of CDR and this machine may differ.
 const MARGIN: SignedDuration = SignedDuration::from_mins(10);
@@ -33,7 +33,6 @@ pub(super) async fn run(asked: &Asked<'_>, to: &To, args: &ExportArgs) -> Result
             // Of an earlier backfill that was begun anew.
             let _ = std::fs::remove_dir_all(&staging);
         }
-        cursor.not_supported = not_taken(asked, &cursor).await;
     }
     let s3 = match to {
         To::S3(uri) => {
@@ -52,6 +51,12 @@ pub(super) async fn run(asked: &Asked<'_>, to: &To, args: &ExportArgs) -> Result
         };
         let feed = Feed::open(&directory, place, args.file_size as u64, cursor.exported.as_ref());
         let feed = feed.map_err(|error| error.to_string())?;
+        if cursor.exported.is_none() {
+            // From here on the files are this backfill's.
+            cursor.not_supported = not_taken(asked, &cursor).await;
+            cursor.exported = Some(Exported::default());
+            store.save(&cursor).await.map_err(|error| format!("--cursor: {error}"))?;
+        }
         ended = write(asked, &mut cursor, &store, &mut report, feed).await?;
     }
     if let (true, Some(s3)) = (args.import, &s3) {
@@ -61,7 +66,10 @@ pub(super) async fn run(asked: &Asked<'_>, to: &To, args: &ExportArgs) -> Result
         ended.refused += after.refused;
         ended.gaps.extend(after.gaps);
     } else if cursor.is_read() {
-        say(&format!("written to {to}; after HealthLake's import of it, forward what changed meanwhile: lakehook backfill --since {}", cursor.started - MARGIN));
+        say(&format!(
+            "written to {to}; after HealthLake's import of it, forward what changed meanwhile: lakehook backfill --since {}",
+            cursor.started - MARGIN
+        ));
     }
     let _ = std::fs::remove_dir(&staging);
     store.remove().await.map_err(|error| format!("--cursor: {error}"))?;
@@ -103,7 +111,12 @@ async fn import(
         return Err("--import needs --import-role-arn, --import-output and --import-kms-key".into());
     };
     let settings = JobSettings {
-        datastore_id: asked.plan.endpoint.datastore_id().ok_or("--healthlake-endpoint: names no data store: …/datastore/ID/r4")?.to_owned(),
+        datastore_id: asked
+            .plan
+            .endpoint
+            .datastore_id()
+            .ok_or("--healthlake-endpoint: names no data store: …/datastore/ID/r4")?
+            .to_owned(),
         role_arn: role_arn.clone(),
         output: output.clone(),
         kms_key: kms_key.clone(),
@@ -125,7 +138,13 @@ async fn import(
     let mut said = String::new();
     let look = job.watch(&id, |look| {
         let part = |n: Option<i64>| n.map_or("?".to_owned(), |n| n.to_string());
-        let text = format!("import job {id}: {}, {} scanned, {} imported, {} refused", look.status, part(look.scanned), part(look.imported), part(look.refused));
+        let text = format!(
+            "import job {id}: {}, {} scanned, {} imported, {} refused",
+            look.status,
+            part(look.scanned),
+            part(look.imported),
+            part(look.refused)
+        );
         if text != said {
             tracing::info!(target: "lakehook::backfill", "{text}");
             said = text;
@@ -168,12 +187,7 @@ async fn forward_changes(
     let since = cursor.started - MARGIN;
     backfill.since = Some(backfill.since.map_or(since, |given| given.max(since)));
     backfill.restart = false;
-    let asked = Asked {
-        plan: asked.plan,
-        cdr: asked.cdr.clone(),
-        backfill,
-        mirror: asked.mirror.clone(),
-    };
+    let asked = Asked { plan: asked.plan, cdr: asked.cdr.clone(), backfill, mirror: asked.mirror.clone() };
     say("forwarding what changed meanwhile");
     let (mut changes, _) = asked.cursor(&after, asked.plan.endpoint.as_str()).await?;
     forward(&asked, &mut changes, &after, report).await
@@ -188,7 +202,9 @@ async fn not_taken(asked: &Asked<'_>, cursor: &Cursor) -> Vec<String> {
         }
         Ok(_) => Vec::new(),
         Err(error) => {
-            say(&format!("HealthLake can't be asked which types it takes ({error}): all are written, and its import refuses some"));
+            say(&format!(
+                "HealthLake can't be asked which types it takes ({error}): all are written, and its import refuses some"
+            ));
             Vec::new()
         }
     }

@@ -20,7 +20,9 @@ pub(super) async fn run(job: &Job<'_>, subscription: Key, args: &TriggerArgs) ->
         let types = survey(&job.cdr, &job.backfill.types, job.backfill.since).await;
         let types = types.map_err(|error| error.to_string())?;
         let since = job.backfill.since.map(crate::backfill::since).unwrap_or_default();
-        searches.extend(types.iter().filter(|state| state.count > 0).map(|state| format!("{}?{since}", state.name)));
+        searches.extend(
+            types.iter().filter(|state| state.count > 0).map(|state| format!("{}?{since}", state.name)),
+        );
     }
     if searches.is_empty() && args.id.is_empty() {
         say("the CDR has nothing to deliver");
@@ -40,7 +42,9 @@ pub(super) async fn run(job: &Job<'_>, subscription: Key, args: &TriggerArgs) ->
     match (live, before) {
         (Some(live), Some(before)) => watch(&live, before, triggered.expected, args.quiet).await,
         _ => {
-            say("the CDR does not tell how far it is, and no running instance is known whose deliveries could be counted: set --data-dir or --instance");
+            say(
+                "the CDR does not tell how far it is, and no running instance is known whose deliveries could be counted: set --data-dir or --instance",
+            );
             Ok(Ended { refused: 0, gaps: Vec::new() })
         }
     }

@@ -192,7 +192,11 @@ async fn read(State(cdr): State<SmallCdr>, Path((kind, id)): Path<(String, Strin
     }
 }
 
-async fn search(State(cdr): State<SmallCdr>, Path(kind): Path<String>, RawQuery(query): RawQuery) -> Response {
+async fn search(
+    State(cdr): State<SmallCdr>,
+    Path(kind): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Response {
     let query = query.unwrap_or_default();
     let mut state = cdr.state.lock().unwrap();
     state.searches.push(format!("{kind}?{query}"));

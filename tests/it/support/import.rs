@@ -102,8 +102,11 @@ impl ControlPlane {
             let (mut failures, mut successes) = (String::new(), String::new());
             for (at, line) in text.lines().enumerate() {
                 let resource: Value = serde_json::from_str(line).unwrap();
-                let name =
-                    format!("{}/{}", resource["resourceType"].as_str().unwrap(), resource["id"].as_str().unwrap());
+                let name = format!(
+                    "{}/{}",
+                    resource["resourceType"].as_str().unwrap(),
+                    resource["id"].as_str().unwrap()
+                );
                 let mut state = self.state.lock().unwrap();
                 if state.refuse.contains(&name) {
                     refused += 1;
