@@ -23,7 +23,7 @@ async fn a_real_hapi_is_brought_over_while_it_changes() {
     subscribe(&hapi, &app).await;
     let (ran, changes) = tokio::join!(
         app.command(&["backfill", "--window-size", "50", "--page-size", "20", "--max-rate", "60"]),
-        change(&hapi, 60),
+        change(&hapi, 60, Duration::from_millis(30)),
     );
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.err.contains("types that HealthLake does not take: Basic"), "{ran:?}");
@@ -77,7 +77,7 @@ async fn subscribe(hapi: &Hapi, app: &TestApp) {
 }
 
 /// Updates, deletes, creations; each resource once, as HAPI's own deliveries of one resource have no order.
-async fn change(hapi: &Hapi, n: usize) -> usize {
+async fn change(hapi: &Hapi, n: usize, apart: Duration) -> usize {
     for at in 0..n {
         match at % 3 {
             0 => {
@@ -90,7 +90,7 @@ async fn change(hapi: &Hapi, n: usize) -> usize {
                 hapi.put("Patient", &format!("new-{at}"), &json!({ "active": true })).await;
             }
         }
-        tokio::time::sleep(Duration::from_millis(30)).await;
+        tokio::time::sleep(apart).await;
     }
     n
 }
@@ -235,8 +235,10 @@ async fn synthea_s_patients_are_brought_over_while_they_change() {
     let app = start(&hapi, data.path()).await;
     subscribe(&hapi, &app).await;
     let started = Instant::now();
-    let (ran, changes) =
-        tokio::join!(app.command_within(&["backfill"], Duration::from_secs(1800)), change(&hapi, 99));
+    let (ran, changes) = tokio::join!(
+        app.command_within(&["backfill"], Duration::from_secs(1800)),
+        change(&hapi, 99, Duration::from_secs(1))
+    );
     let took = started.elapsed();
     assert_eq!(ran.code, 0, "{ran:?}");
     note(&format!("{took:?}, {changes} changes meanwhile, {} writes: {}", app.writes(), ran.err));
