@@ -212,7 +212,7 @@ async fn through_hapi(app: &TestApp) {
             "--search",
             "Patient?_id=b-30,b-33,b-36",
             "--id",
-            "Observation/b-31",
+            "Observation/b-34",
         ])
         .await;
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -221,7 +221,7 @@ async fn through_hapi(app: &TestApp) {
     let lines = app.delivery_lines(before + 4).await;
     let mut keys: Vec<&str> = lines[before..].iter().map(|line| line["key"].as_str().unwrap()).collect();
     keys.sort_unstable();
-    assert_eq!(keys, ["Observation/b-31", "Patient/b-30", "Patient/b-33", "Patient/b-36"]);
+    assert_eq!(keys, ["Observation/b-34", "Patient/b-30", "Patient/b-33", "Patient/b-36"]);
     assert!(lines[before..].iter().all(|line| line["source"] == "live" && line["verdict"] == "mirrored"));
 
     let missing = app.command(&["backfill", "--trigger", "nobody", "--id", "Patient/b-30"]).await;
