@@ -295,7 +295,7 @@ impl Run<'_> {
     }
 }
 
-/// Refused for good: at HealthLake, here, or kept as a dead letter.
+/// Refused for good, whether or not it is kept as a dead letter.
 fn is_refused(told: &Told) -> bool {
-    (!told.settled && !told.retryable) || told.verdict == "dead-lettered"
+    !told.settled && !told.retryable
 }

@@ -19,6 +19,9 @@ pub struct Refused {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version_id: Option<String>,
     pub verdict: String,
+    /// It is kept as a dead letter, too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub dead_letter: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub healthlake_status: Option<u16>,
     /// FHIR's IssueTypes
@@ -35,7 +38,8 @@ impl Refused {
         Self {
             key: Some(key.to_owned()),
             version_id: told.version.version_id.as_deref().map(str::to_owned),
-            verdict: told.verdict.clone(),
+            verdict: told.refused.clone().unwrap_or_else(|| told.verdict.clone()),
+            dead_letter: told.refused.is_some(),
             healthlake_status: told.healthlake_status,
             codes: codes(&told.issues),
             ..Self::default()

@@ -248,6 +248,8 @@ async fn refusals_are_listed_and_types_that_are_not_taken_are_left_out() {
     let (ours, theirs) = (&report[1], &report[0]);
     assert_eq!((ours["key"].as_str(), ours["verdict"].as_str()), (Some("Patient/bad"), Some("invalid")));
     assert_eq!(theirs["key"], "Patient/Patient-3");
+    assert_eq!(theirs["verdict"], "refused-by-healthlake");
+    assert!(report.iter().all(|line| line["deadLetter"] == true), "{report:?}");
     assert_eq!((&theirs["codes"], &theirs["healthlakeStatus"]), (&json!(["processing"]), &json!(422)));
     assert!(!format!("{report:?}{ran:?}").contains("MARK"), "{report:?} {ran:?}");
     assert!(ran.err.contains("types that HealthLake does not take: Basic"), "{ran:?}");
