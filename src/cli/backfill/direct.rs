@@ -40,7 +40,7 @@ pub(super) async fn forward(
 ) -> Result<Ended, String> {
     let mut signals = Signals::new().map_err(|error| error.to_string())?;
     let way = Way::open(job.plan, &job.mirror, Source::Backfill).await?;
-    say(&format!("{} resources of {}, through {}", cursor.total(), cursor.what, way.mirror.way()));
+    say(&format!("{} resources {}, through {}", cursor.total(), cursor.what, way.mirror.way()));
     let most = job.backfill.max_rate.map(f64::from);
     let direct = Direct {
         mirror: way.mirror.clone(),

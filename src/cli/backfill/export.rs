@@ -84,7 +84,7 @@ async fn write(
     feed: Feed,
 ) -> Result<Ended, String> {
     let mut signals = Signals::new().map_err(|error| error.to_string())?;
-    say(&format!("{} resources of {}", cursor.total(), cursor.what));
+    say(&format!("{} resources {}", cursor.total(), cursor.what));
     let skips = Skips::new(cursor.not_supported.iter().cloned());
     let reader = reader(asked, cursor, &skips);
     let export = Export {
