@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+pub mod backfill;
 pub mod cdr;
 pub mod cli;
 pub mod consume;

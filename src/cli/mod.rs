@@ -1,6 +1,7 @@
 //! The commands. Parsing, and which error names which source.
 
 mod ask;
+mod backfill;
 mod check;
 mod consume;
 mod consume_keep;
@@ -67,6 +68,9 @@ enum Commands {
     /// Forward what a CDR's failed channel on Kafka holds: what the CDR has now of the resources that it names
     #[command(after_help = SETTINGS)]
     Consume(Box<consume::ConsumeCommand>),
+    /// Bring everything that the CDR has to HealthLake: directly, through the CDR, or by HealthLake's import
+    #[command(after_help = SETTINGS)]
+    Backfill(Box<backfill::BackfillCommand>),
     /// Say what is wrong with FHIR resources in files, as a delivery of them would be told
     #[command(after_help = "Exit code: 0 all are valid, 1 something can't be read, 3 something is refused.")]
     Validate(validate::ValidateCommand),
@@ -182,6 +186,7 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
         Commands::Unsubscribe(command) => subscribe::unsubscribe(*command, &sources).await,
         Commands::DeadLetters(command) => deadletters::run(*command, &sources).await,
         Commands::Consume(command) => consume::run(*command, &sources).await,
+        Commands::Backfill(command) => backfill::run(*command, &sources).await,
         Commands::Validate(command) => validate::run(&command),
     }
 }

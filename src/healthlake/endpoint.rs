@@ -72,6 +72,12 @@ impl Endpoint {
         &self.base
     }
 
+    /// The id behind `/datastore/`
+    pub fn datastore_id(&self) -> Option<&str> {
+        let (_, rest) = self.base.split_once("/datastore/")?;
+        rest.split('/').next().filter(|id| !id.is_empty())
+    }
+
     /// The region in an AWS host name: `healthlake[-fips].{region}.amazonaws.com` or `….{region}.api.aws`.
     pub fn region(&self) -> Option<&str> {
         let mut labels = self.host.split('.');

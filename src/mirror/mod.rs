@@ -4,6 +4,8 @@
 mod ask;
 mod instance;
 mod local;
+pub mod pace;
+mod paced;
 mod patience;
 
 use std::fmt;
@@ -19,6 +21,8 @@ use crate::verdict::{Issue, Verdict};
 
 pub use instance::{Announced, Found, Instance, RunningFile, SOURCE_HEADER, reachable};
 pub use local::Local;
+pub use pace::Pace;
+pub use paced::paced;
 pub use patience::patiently;
 
 /// Who sends a delivery: the CDR itself, or a command.

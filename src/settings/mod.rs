@@ -34,7 +34,7 @@ pub use listen::{DeliveryArgs, LifecycleArgs, ListenArgs, Validation};
 pub use order::{OnDamage, OrderArgs, OrderStore};
 pub use sandbox::SandboxArgs;
 pub use subscription::{Subscribing, SubscriptionArgs, subscribing, wish};
-pub use units::duration;
+pub use units::{bytes, duration};
 
 use crate::operate::telemetry::LogFormat;
 

@@ -3,6 +3,9 @@
 // Tests fail by panicking; helpers are public to every test module and used by some.
 #![allow(clippy::unwrap_used, dead_code)]
 
+mod backfill;
+mod backfill_hapi;
+mod backfill_import;
 mod callers;
 mod captures;
 mod cli;

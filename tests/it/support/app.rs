@@ -280,9 +280,13 @@ impl TestApp {
 
     /// A command with the instance's settings in its environment; `arguments` may add to them.
     pub async fn command(&self, arguments: &[&str]) -> Ran {
+        self.command_within(arguments, Duration::from_secs(120)).await
+    }
+
+    pub async fn command_within(&self, arguments: &[&str], bound: Duration) -> Ran {
         let mut command = lakehook();
         command.args(arguments).envs(self.settings.clone()).stdin(Stdio::null()).kill_on_drop(true);
-        let output = timeout(Duration::from_secs(120), command.output()).await.expect("ends").unwrap();
+        let output = timeout(bound, command.output()).await.expect("ends").unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Ran { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
     }
@@ -295,6 +299,13 @@ impl TestApp {
         let output = File::create(&log).unwrap();
         let child = command.stdout(output.try_clone().unwrap()).stderr(output).spawn().unwrap();
         Running { child, log }
+    }
+
+    /// A command that runs until it is killed, or is dropped.
+    pub fn start_command(&self, arguments: &[&str]) -> Child {
+        let mut command = lakehook();
+        command.args(arguments).envs(self.settings.clone()).stdin(Stdio::null()).stdout(Stdio::null());
+        command.stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap()
     }
 
     pub fn admin_address(&self) -> &str {

@@ -1,10 +1,12 @@
 //! What tests start and talk to.
 
 pub mod app;
+pub mod cdr;
 pub mod corpus;
 pub mod dynalite;
 pub mod exact;
 pub mod hapi;
+pub mod import;
 pub mod kafka;
 pub mod moto;
 pub mod process;
