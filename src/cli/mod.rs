@@ -7,6 +7,8 @@ mod deadletters;
 mod engine;
 mod explain;
 mod order;
+mod reconcile;
+mod reconcile_serve;
 mod resend;
 mod sandbox;
 mod serve;
@@ -14,6 +16,7 @@ mod subscribe;
 mod validate;
 
 use std::ffi::OsString;
+use std::io::BufRead;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -21,6 +24,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::delivery::Key;
 use crate::settings::{File, SandboxArgs, Settings, SettingsError, with_file};
 
 /// Keeps an AWS HealthLake data store an exact, near-real-time mirror of a FHIR R4 server
@@ -66,6 +70,9 @@ enum Commands {
     /// Forward what a CDR's failed channel on Kafka holds: what the CDR has now of the resources that it names
     #[command(after_help = SETTINGS)]
     Consume(Box<consume::ConsumeCommand>),
+    /// Compare HealthLake with the CDR, and repair what differs
+    #[command(after_help = "Exit code: 0 equal, 1 failed, 2 wrong usage, 3 different.")]
+    Reconcile(Box<reconcile::ReconcileCommand>),
     /// Say what is wrong with FHIR resources in files, as a delivery of them would be told
     #[command(after_help = "Exit code: 0 all are valid, 1 something can't be read, 3 something is refused.")]
     Validate(validate::ValidateCommand),
@@ -181,6 +188,7 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
         Commands::Unsubscribe(command) => subscribe::unsubscribe(*command, &sources).await,
         Commands::DeadLetters(command) => deadletters::run(*command, &sources).await,
         Commands::Consume(command) => consume::run(*command, &sources).await,
+        Commands::Reconcile(command) => reconcile::run(*command, &sources).await,
         Commands::Validate(command) => validate::run(&command),
     }
 }
@@ -200,6 +208,25 @@ fn usage(error: &clap::Error) -> ExitCode {
         }
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE))
+}
+
+/// Resources as `Type/id`; `-` reads them from stdin, one a line.
+fn keys(given: &[String]) -> Result<Vec<Key>, String> {
+    let mut texts = Vec::new();
+    for text in given {
+        if text == "-" {
+            for line in std::io::stdin().lock().lines() {
+                texts.push(line.map_err(|error| format!("stdin: {error}"))?.trim().to_owned());
+            }
+        } else {
+            texts.push(text.clone());
+        }
+    }
+    texts
+        .iter()
+        .filter(|text| !text.is_empty())
+        .map(|text| Key::parse(text).map_err(|error| format!("`{text}` is not Type/id: {error}")))
+        .collect()
 }
 
 fn fail(code: u8, text: &str) -> ExitCode {

@@ -10,6 +10,7 @@ mod metrics;
 mod recent;
 mod series;
 mod subscriptions;
+mod reconcile_metrics;
 pub mod telemetry;
 mod watch;
 
