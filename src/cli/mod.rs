@@ -4,6 +4,7 @@ mod ask;
 mod check;
 mod consume;
 mod deadletters;
+mod digest;
 mod engine;
 mod explain;
 mod order;
@@ -73,6 +74,8 @@ enum Commands {
     /// Compare HealthLake with the CDR, and repair what differs
     #[command(after_help = "Exit code: 0 equal, 1 failed, 2 wrong usage, 3 different.")]
     Reconcile(Box<reconcile::ReconcileCommand>),
+    /// Say what each resource of a bulk export holds, by a digest, for comparisons of very large stores
+    Digest(digest::DigestCommand),
     /// Say what is wrong with FHIR resources in files, as a delivery of them would be told
     #[command(after_help = "Exit code: 0 all are valid, 1 something can't be read, 3 something is refused.")]
     Validate(validate::ValidateCommand),
@@ -189,6 +192,7 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
         Commands::DeadLetters(command) => deadletters::run(*command, &sources).await,
         Commands::Consume(command) => consume::run(*command, &sources).await,
         Commands::Reconcile(command) => reconcile::run(*command, &sources).await,
+        Commands::Digest(command) => digest::run(&command),
         Commands::Validate(command) => validate::run(&command),
     }
 }

@@ -20,7 +20,7 @@ use crate::reconcile::{
     At, AtCdr, AtHealthLake, Decimals, Findings, Index, IndexError, NOT_AT_HEALTHLAKE, Options, Report, Run,
     Scope, SideError, kinds, now, page,
 };
-use crate::settings::{DecimalsArg, MirrorArgs, Plan, ReconcileArgs, Settings, plan};
+use crate::settings::{MirrorArgs, Plan, ReconcileArgs, Settings, plan};
 
 #[derive(Args, Debug)]
 pub(super) struct ReconcileCommand {
@@ -264,10 +264,7 @@ impl<'a> Sides<'a> {
 }
 
 pub(super) fn decimals(args: &ReconcileArgs) -> Decimals {
-    match args.reconcile_decimals {
-        DecimalsArg::Digits => Decimals::Digits,
-        DecimalsArg::Value => Decimals::Value,
-    }
+    args.reconcile_decimals.into()
 }
 
 pub(super) fn options_of(args: &ReconcileArgs) -> Options {

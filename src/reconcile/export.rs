@@ -57,28 +57,39 @@ pub fn load(
     sweep: u32,
     seen: At,
 ) -> Result<(), ExportError> {
-    for path in files(folder)? {
-        let (mut kind, mut batch) = (String::new(), Vec::new());
+    let (mut of, mut batch) = (String::new(), Vec::new());
+    each_resource(folder, decimals, &mut |kind, id, held| {
+        if kind != of || batch.len() == BATCH {
+            index.add(which, &of, &batch, seen, sweep, false)?;
+            batch.clear();
+            kind.clone_into(&mut of);
+        }
+        batch.push((id.to_owned(), held));
+        Ok(())
+    })?;
+    Ok(index.add(which, &of, &batch, seen, sweep, false)?)
+}
+
+/// Type, id and version of each resource in a file, or in a folder's files.
+pub fn each_resource(
+    path: &Path,
+    decimals: Decimals,
+    work: &mut dyn FnMut(&str, &str, Held) -> Result<(), ExportError>,
+) -> Result<(), ExportError> {
+    for path in files(path)? {
         each_line(&path, |number, line| {
             let bad = || ExportError::Line(path.clone(), number);
             let head: Head = serde_json::from_slice(line).map_err(|_| bad())?;
             if !crate::delivery::is_id(&head.id) || !crate::delivery::is_resource_type(&head.resource_type) {
                 return Err(bad());
             }
-            if head.resource_type != kind || batch.len() == BATCH {
-                index.add(which, &kind, &batch, seen, sweep, false)?;
-                batch.clear();
-                kind = head.resource_type;
-            }
             let held = Held {
                 version: head.meta.version_id.unwrap_or_default(),
                 updated: at(head.meta.last_updated.as_deref()),
                 digest: digest(line, decimals).map_err(|_| bad())?,
             };
-            batch.push((head.id, held));
-            Ok(())
+            work(&head.resource_type, &head.id, held)
         })?;
-        index.add(which, &kind, &batch, seen, sweep, false)?;
     }
     Ok(())
 }
@@ -105,6 +116,9 @@ pub fn kinds(folder: &Path) -> Result<BTreeSet<String>, ExportError> {
 }
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>, ExportError> {
+    if folder.is_file() {
+        return Ok(vec![folder.to_owned()]);
+    }
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(at) = folders.pop() {

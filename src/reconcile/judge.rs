@@ -266,7 +266,13 @@ impl<C: Side, H: Side> Judge<'_, C, H> {
             return Ok(false);
         }
         let key = finding.key.clone();
-        let told = patiently(mirror, Delivery::Changed { key: key.clone() }, self.patience).await;
+        // Both have the CDR asked again where that may matter. Of what the order memory believes to be deleted already,
+        // only a delete is sent once more.
+        let delivery = match finding.kind {
+            Kind::Extra => Delivery::Delete { key: key.clone() },
+            _ => Delivery::Changed { key: key.clone() },
+        };
+        let told = patiently(mirror, delivery, self.patience).await;
         let told = match told {
             Ok(told) => told,
             Err(error) => {

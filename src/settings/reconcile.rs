@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::units::duration;
+use crate::reconcile::Decimals;
 
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Reconcile")]
@@ -47,4 +48,13 @@ pub enum DecimalsArg {
     Digits,
     /// By their value: for a data store that spells decimals anew
     Value,
+}
+
+impl From<DecimalsArg> for Decimals {
+    fn from(how: DecimalsArg) -> Self {
+        match how {
+            DecimalsArg::Digits => Self::Digits,
+            DecimalsArg::Value => Self::Value,
+        }
+    }
 }

@@ -209,7 +209,9 @@ impl World {
 /// Forwards what the CDR has now.
 impl Mirror for World {
     fn forward(&self, delivery: Delivery) -> Telling<'_> {
-        let Delivery::Changed { key } = delivery else { panic!("reconcile has the CDR read: {delivery:?}") };
+        let (Delivery::Changed { key } | Delivery::Delete { key }) = delivery else {
+            panic!("reconcile has the CDR read: {delivery:?}")
+        };
         Self::forward(self, &key.to_string());
         let told = Told {
             key: Some(key.to_string()),

@@ -282,7 +282,7 @@ impl TestApp {
     pub async fn command(&self, arguments: &[&str]) -> Ran {
         let mut command = lakehook();
         command.args(arguments).envs(self.settings.clone()).stdin(Stdio::null()).kill_on_drop(true);
-        let output = timeout(Duration::from_secs(120), command.output()).await.expect("ends").unwrap();
+        let output = timeout(Duration::from_secs(300), command.output()).await.expect("ends").unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Ran { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
     }
