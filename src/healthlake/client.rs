@@ -273,7 +273,9 @@ impl HealthLake {
     async fn exchange(&self, call: &Call, body: &Bytes, held: &Held) -> Result<Exchange, CouldNot> {
         let started = Instant::now();
         let result = match &self.wire {
-            Wire::Http(client) => send(client, &call.method, self.signed(call, body, held)?, call.limit).await,
+            Wire::Http(client) => {
+                send(client, &call.method, self.signed(call, body, held)?, call.limit).await
+            }
             #[cfg(test)]
             Wire::Simulated(wire) => simulate(wire, call, body).await,
         };

@@ -11,6 +11,7 @@ mod recent;
 mod series;
 mod subscriptions;
 mod reconcile_metrics;
+mod series;
 pub mod telemetry;
 mod watch;
 

@@ -133,14 +133,15 @@ impl<'a> AtHealthLake<'a> {
             digest: digest(json, self.decimals).map_err(|error| failed(format!("a resource {error}")))?,
         })
     }
+}
 
-    /// The page's own query with another size, below the data store: what lies elsewhere is never signed for.
-    fn follow(&self, next: &str) -> Result<String, SideError> {
-        let base = format!("{}/", self.healthlake.endpoint());
-        next.strip_prefix(&base)
-            .map(str::to_owned)
-            .ok_or_else(|| failed("the next page is not below --healthlake-endpoint".into()))
-    }
+/// What of a next page's URL is asked for, below the data store's own endpoint: nothing is ever signed for another
+/// place. Its host may be another name of the same store, as with PrivateLink.
+fn follow(next: &str, kind: &str) -> Result<String, SideError> {
+    let (path, query) = next.split_once('?').unwrap_or((next, ""));
+    let of_kind = path.rsplit_once("/r4/").is_some_and(|(_, below)| below == kind);
+    let query = (of_kind && !query.is_empty()).then(|| format!("{kind}?{query}"));
+    query.ok_or_else(|| failed(format!("the next page is none of {kind}")))
 }
 
 impl Side for AtHealthLake<'_> {
@@ -177,7 +178,7 @@ impl Side for AtHealthLake<'_> {
                 }
             }
             let next = bundle.link.iter().find(|link| link.relation == "next");
-            listed.next = next.map(|link| self.follow(&link.url)).transpose()?;
+            listed.next = next.map(|link| follow(&link.url, kind)).transpose()?;
             return Ok(listed);
         }
     }
@@ -260,6 +261,17 @@ fn refused(exchange: &Exchange) -> SideError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_next_page_is_one_of_the_same_type_below_our_own_endpoint() {
+        let next = "https://healthlake.us-east-1.amazonaws.com/datastore/0/r4/Patient?_count=100&page=A=";
+        assert_eq!(follow(next, "Patient").unwrap(), "Patient?_count=100&page=A=");
+        for other in
+            ["https://x/r4/Observation?page=A", "https://x/Patient?page=A", "https://x/r4/Patient", ""]
+        {
+            assert!(follow(other, "Patient").is_err(), "{other}");
+        }
+    }
 
     #[test]
     fn a_token_s_raw_characters_are_encoded_once() {

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::reconcile::canonical::Digest;
+use crate::reconcile::side::At;
 
 fn held(content: u8, updated: At) -> Held {
     Held { version: "1".into(), updated, digest: Digest([content; 16]) }
