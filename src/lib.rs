@@ -23,6 +23,7 @@ pub mod mirror;
 pub mod operate;
 pub mod order;
 pub mod receive;
+pub mod reconcile;
 pub mod sandbox;
 pub mod settings;
 #[cfg(test)]

@@ -6,9 +6,12 @@ mod check;
 mod consume;
 mod consume_keep;
 mod deadletters;
+mod digest;
 mod engine;
 mod explain;
 mod order;
+mod reconcile;
+mod reconcile_serve;
 mod resend;
 mod sandbox;
 mod serve;
@@ -16,6 +19,7 @@ mod subscribe;
 mod validate;
 
 use std::ffi::OsString;
+use std::io::BufRead;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -23,6 +27,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::delivery::Key;
 use crate::settings::{File, SandboxArgs, Settings, SettingsError, with_file};
 
 /// Keeps an AWS HealthLake data store an exact, near-real-time mirror of a FHIR R4 server
@@ -71,6 +76,11 @@ enum Commands {
     /// Bring everything that the CDR has to HealthLake: directly, through the CDR, or by HealthLake's import
     #[command(after_help = SETTINGS)]
     Backfill(Box<backfill::BackfillCommand>),
+    /// Compare HealthLake with the CDR, and repair what differs
+    #[command(after_help = "Exit code: 0 equal, 1 failed, 2 wrong usage, 3 different.")]
+    Reconcile(Box<reconcile::ReconcileCommand>),
+    /// Say what each resource of a bulk export holds, by a digest, for comparisons of very large stores
+    Digest(digest::DigestCommand),
     /// Say what is wrong with FHIR resources in files, as a delivery of them would be told
     #[command(after_help = "Exit code: 0 all are valid, 1 something can't be read, 3 something is refused.")]
     Validate(validate::ValidateCommand),
@@ -187,6 +197,8 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
         Commands::DeadLetters(command) => deadletters::run(*command, &sources).await,
         Commands::Consume(command) => consume::run(*command, &sources).await,
         Commands::Backfill(command) => backfill::run(*command, &sources).await,
+        Commands::Reconcile(command) => reconcile::run(*command, &sources).await,
+        Commands::Digest(command) => digest::run(&command),
         Commands::Validate(command) => validate::run(&command),
     }
 }
@@ -206,6 +218,25 @@ fn usage(error: &clap::Error) -> ExitCode {
         }
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(USAGE))
+}
+
+/// Resources as `Type/id`; `-` reads them from stdin, one a line.
+fn keys(given: &[String]) -> Result<Vec<Key>, String> {
+    let mut texts = Vec::new();
+    for text in given {
+        if text == "-" {
+            for line in std::io::stdin().lock().lines() {
+                texts.push(line.map_err(|error| format!("stdin: {error}"))?.trim().to_owned());
+            }
+        } else {
+            texts.push(text.clone());
+        }
+    }
+    texts
+        .iter()
+        .filter(|text| !text.is_empty())
+        .map(|text| Key::parse(text).map_err(|error| format!("`{text}` is not Type/id: {error}")))
+        .collect()
 }
 
 fn fail(code: u8, text: &str) -> ExitCode {

@@ -1,6 +1,5 @@
 //! `lakehook resend`: reads what the CDR has now, its deletion too, and forwards it.
 
-use std::io::BufRead;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use clap::Args;
 use futures_util::{StreamExt, stream};
 
 use super::engine::Way;
-use super::{DIFFERENCES, FAILED, Sources, USAGE, fail, print, say};
+use super::{DIFFERENCES, FAILED, Sources, USAGE, fail, keys, print, say};
 use crate::delivery::{Delivery, Key};
 use crate::mirror::{NoAnswer, Source, Told, patiently};
 use crate::operate::telemetry;
@@ -84,24 +83,6 @@ pub(super) async fn run(command: ResendCommand, sources: &Sources) -> ExitCode {
         }
         (_, failed) => fail(FAILED, &format!("{failed} not settled; sending them again is safe")),
     }
-}
-
-fn keys(given: &[String]) -> Result<Vec<Key>, String> {
-    let mut texts = Vec::new();
-    for text in given {
-        if text == "-" {
-            for line in std::io::stdin().lock().lines() {
-                texts.push(line.map_err(|error| format!("stdin: {error}"))?.trim().to_owned());
-            }
-        } else {
-            texts.push(text.clone());
-        }
-    }
-    texts
-        .iter()
-        .filter(|text| !text.is_empty())
-        .map(|text| Key::parse(text).map_err(|error| format!("`{text}` is not Type/id: {error}")))
-        .collect()
 }
 
 fn line(key: &Key, told: &Result<Told, NoAnswer>) -> String {

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use super::engine::{Engine, announce};
+use super::reconcile_serve::Sweeps;
 use super::{FAILED, Sources, USAGE, fail, print, say};
 use crate::operate::telemetry::LogControl;
 use crate::operate::{Keeper, Lifecycle, Metrics, Signal, Signals, admin, telemetry, watch_files};
@@ -77,6 +78,7 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
     let admin_address = admin_listener.local_addr().map_err(|error| error.to_string())?;
     let sandbox = start_sandbox(&plan, sandbox);
 
+    let sweeps = Sweeps::of(&plan)?;
     let engine = Engine::open(&plan).await?;
     let (control, running) = announce(&plan, admin_address)?;
     let metrics = Arc::new(Metrics::default());
@@ -100,6 +102,8 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
         metrics: metrics.clone(),
         recent: Arc::default(),
     });
+    let reconcile = sweeps.as_ref().map(|sweeps| sweeps.status.clone());
+    let sweeping = sweeps.map(|sweeps| sweeps.start(&engine, app.metrics.clone()));
     let admin = serve_admin(
         admin_listener,
         admin::Admin {
@@ -108,6 +112,7 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
             control: Some(control),
             sessions: Arc::default(),
             subscriptions: keeper.as_ref().map(|keeper| keeper.state.clone()),
+            reconcile,
         },
     );
 
@@ -143,6 +148,9 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
         // Deliveries whose callers hung up run to their end too.
         timeout(drain, admission.drained()).await.is_ok()
     };
+    if let Some(sweeping) = sweeping {
+        sweeping.abort();
+    }
     let outcome = tokio::select! {
         clean = ended => if clean { Ok(()) } else {
             Err(format!("{} deliveries were still in flight when the drain's time was up", admission.in_flight()))

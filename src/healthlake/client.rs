@@ -93,6 +93,8 @@ struct Call {
     method: Method,
     url: String,
     if_match: Option<Etag>,
+    /// The answer is read to this size (bytes).
+    limit: usize,
 }
 
 /// What HealthLake said last, for health checks.
@@ -192,19 +194,22 @@ impl HealthLake {
     /// Upserts the resource by its id; the bytes go out as they are. With `if_match` only if HealthLake has
     /// that version.
     pub async fn put(&self, key: &Key, json: &Bytes, if_match: Option<Etag>, deadline: Instant) -> Attempted {
-        let call = Call { method: Method::PUT, url: self.endpoint.resource(key), if_match };
+        let call =
+            Call { method: Method::PUT, url: self.endpoint.resource(key), if_match, limit: ANSWER_LIMIT };
         self.write(&call, json, deadline).await
     }
 
     pub async fn delete(&self, key: &Key, if_match: Option<Etag>, deadline: Instant) -> Attempted {
-        let call = Call { method: Method::DELETE, url: self.endpoint.resource(key), if_match };
+        let call =
+            Call { method: Method::DELETE, url: self.endpoint.resource(key), if_match, limit: ANSWER_LIMIT };
         self.write(&call, &Bytes::new(), deadline).await
     }
 
     /// HealthLake's version of the resource; inner None: it has none, or not any more. Right after a write this
     /// is current, which search is not.
     pub async fn read(&self, key: &Key, deadline: Instant) -> (Attempted, Option<Option<Etag>>) {
-        let result = self.get(self.endpoint.resource(key), deadline).await.map(|exchange| exchange.said);
+        let result =
+            self.get(self.endpoint.resource(key), ANSWER_LIMIT, deadline).await.map(|exchange| exchange.said);
         let at_healthlake = result.as_ref().ok().and_then(|said| match said.status.as_u16() {
             200 => said.etag.as_deref().and_then(Etag::parse).map(Some),
             404 | 410 if !said.issue_codes.is_empty() => Some(None),
@@ -215,11 +220,17 @@ impl HealthLake {
 
     /// The CapabilityStatement: tells that the endpoint, the signature and the permissions are right.
     pub async fn metadata(&self, deadline: Instant) -> Result<Exchange, CouldNot> {
-        self.get(self.endpoint.metadata(), deadline).await
+        self.get(self.endpoint.metadata(), ANSWER_LIMIT, deadline).await
     }
 
-    async fn get(&self, url: String, deadline: Instant) -> Result<Exchange, CouldNot> {
-        let call = Call { method: Method::GET, url, if_match: None };
+    /// GET of what lies below the data store, as `Patient?_count=100`; of the answer at most `limit` bytes are
+    /// read. The query is signed as it stands: its values must be percent-encoded.
+    pub async fn ask(&self, below: &str, limit: usize, deadline: Instant) -> Result<Exchange, CouldNot> {
+        self.get(format!("{}/{below}", self.endpoint.as_str()), limit, deadline).await
+    }
+
+    async fn get(&self, url: String, limit: usize, deadline: Instant) -> Result<Exchange, CouldNot> {
+        let call = Call { method: Method::GET, url, if_match: None, limit };
         let exchange = async {
             let held = self.credentials.current().await.map_err(|_| CouldNot::Credentials)?;
             self.exchange(&call, &Bytes::new(), &held).await
@@ -262,7 +273,9 @@ impl HealthLake {
     async fn exchange(&self, call: &Call, body: &Bytes, held: &Held) -> Result<Exchange, CouldNot> {
         let started = Instant::now();
         let result = match &self.wire {
-            Wire::Http(client) => send(client, &call.method, self.signed(call, body, held)?).await,
+            Wire::Http(client) => {
+                send(client, &call.method, self.signed(call, body, held)?, call.limit).await
+            }
             #[cfg(test)]
             Wire::Simulated(wire) => simulate(wire, call, body).await,
         };
@@ -299,6 +312,7 @@ async fn send(
     client: &reqwest::Client,
     method: &Method,
     request: reqwest::Request,
+    limit: usize,
 ) -> Result<Exchange, CouldNot> {
     let mut response = client
         .execute(request)
@@ -306,7 +320,7 @@ async fn send(
         .map_err(|error| if error.is_connect() { CouldNot::Connect } else { CouldNot::Cut })?;
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|_| CouldNot::Cut)? {
-        if body.len() + chunk.len() > ANSWER_LIMIT {
+        if body.len() + chunk.len() > limit {
             break;
         }
         body.extend_from_slice(&chunk);

@@ -19,6 +19,7 @@ use super::metrics::Now;
 use super::telemetry::LogControl;
 use crate::deadletter::Keeper;
 use crate::receive::App;
+use crate::reconcile::Status;
 
 #[derive(Clone)]
 pub struct Admin {
@@ -30,6 +31,8 @@ pub struct Admin {
     pub sessions: Arc<Sessions>,
     /// None: they are not lakehook's to look after.
     pub subscriptions: Option<Arc<Subscriptions>>,
+    /// Of the sweeps that compare both sides, where there are any
+    pub reconcile: Option<Status>,
 }
 
 pub fn router(admin: Admin) -> Router {
@@ -54,6 +57,9 @@ pub fn router(admin: Admin) -> Router {
 async fn metrics(State(admin): State<Admin>) -> Response {
     let app = &admin.app;
     let expires = app.forward.healthlake.credentials_expire();
+    if let Some(status) = &admin.reconcile {
+        app.metrics.reconcile.set(&status.snapshot());
+    }
     let text = app.metrics.text(Now {
         in_flight: app.admission.in_flight(),
         bytes_in_flight: app.admission.bytes_in_flight(),
@@ -99,6 +105,10 @@ pub(super) fn details(admin: &Admin) -> (bool, serde_json::Value) {
             "letters": keeper.usage().letters,
             "bytes": keeper.usage().bytes,
         })),
+        "reconcile": admin.reconcile.as_ref().map(|status| {
+            let snapshot = status.snapshot();
+            json!({ "lagSeconds": snapshot.lag().as_secs(), "status": snapshot })
+        }),
     });
     (ready, body)
 }

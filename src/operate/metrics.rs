@@ -1,4 +1,4 @@
-//! Metrics in Prometheus text. Every name and unit stands here.
+//! Metrics in Prometheus text. Every name and unit stands here, and in `reconcile_metrics`.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -8,6 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::reconcile_metrics::ReconcileMetrics;
 use crate::deadletter::Usage;
 use crate::delivery::is_resource_type;
 use crate::forward::{Letter, Report};
@@ -69,6 +70,7 @@ const MOST_TYPES: usize = 256;
 
 pub struct Metrics {
     registry: Registry,
+    pub reconcile: ReconcileMetrics,
     deliveries: Family<Delivered, Counter>,
     rejected: Family<Rejected, Counter>,
     stages: Family<Stage, Histogram>,
@@ -112,6 +114,7 @@ impl Default for Metrics {
         };
         let mut metrics = Self {
             registry: Registry::with_prefix("lakehook"),
+            reconcile: ReconcileMetrics::default(),
             deliveries: Family::default(),
             rejected: Family::default(),
             stages: Family::new_with_constructor(buckets),
@@ -210,6 +213,7 @@ impl Metrics {
             "Looks at lakehook's Subscriptions at the CDR, by outcome: ok, failed",
             self.subscription_checks.clone(),
         );
+        self.reconcile.register(registry);
     }
 
     pub fn subscription_active(&self, subscription: &str, active: bool) {

@@ -8,6 +8,7 @@ pub mod health;
 mod lifecycle;
 mod metrics;
 mod recent;
+mod reconcile_metrics;
 mod series;
 mod subscriptions;
 pub mod telemetry;

@@ -13,6 +13,7 @@ mod instance;
 mod kafka;
 mod listen;
 mod order;
+mod reconcile;
 mod sandbox;
 mod secrets;
 mod subscription;
@@ -32,6 +33,7 @@ pub use instance::{AdminArgs, MirrorArgs};
 pub use kafka::{KafkaArgs, SaslMechanism, SecurityProtocol};
 pub use listen::{DeliveryArgs, LifecycleArgs, ListenArgs, Validation};
 pub use order::{OnDamage, OrderArgs, OrderStore};
+pub use reconcile::{DecimalsArg, ReconcileArgs};
 pub use sandbox::SandboxArgs;
 pub use subscription::{Subscribing, SubscriptionArgs, subscribing, wish};
 pub use units::{bytes, duration};
@@ -64,6 +66,8 @@ pub struct Settings {
     pub subscription: SubscriptionArgs,
     #[command(flatten)]
     pub admin: AdminArgs,
+    #[command(flatten)]
+    pub reconcile: ReconcileArgs,
     #[command(flatten)]
     pub lifecycle: LifecycleArgs,
     #[command(flatten)]

@@ -31,6 +31,7 @@ mod order;
 mod order_log;
 mod order_storm;
 mod privacy;
+mod reconcile;
 mod resend;
 mod support;
 mod validate_cli;

@@ -280,7 +280,7 @@ impl TestApp {
 
     /// A command with the instance's settings in its environment; `arguments` may add to them.
     pub async fn command(&self, arguments: &[&str]) -> Ran {
-        self.command_within(arguments, Duration::from_secs(120)).await
+        self.command_within(arguments, Duration::from_secs(300)).await
     }
 
     pub async fn command_within(&self, arguments: &[&str], bound: Duration) -> Ran {

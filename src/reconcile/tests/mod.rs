@@ -1,0 +1,8 @@
+//! Whole runs over two servers in memory: damage of every kind, storms, breaks, and what it costs.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+mod runs;
+mod size;
+mod storm;
+mod world;

@@ -1,0 +1,182 @@
+//! A CDR in the test: versions, deletes, searches by type and time with pages, counts, reads, history.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use axum::extract::{Request, State};
+use http::StatusCode;
+use serde_json::json;
+
+/// No report, page or log may have it.
+pub const MARK: &str = "MARK-of-a-patient";
+const PAGE: usize = 50;
+
+#[derive(Clone, Default)]
+struct Version {
+    at: i64,
+    /// None: deleted
+    content: Option<u64>,
+}
+
+#[derive(Clone, Default)]
+pub struct TestCdr {
+    resources: Arc<Mutex<BTreeMap<String, Vec<Version>>>>,
+    requests: Arc<Mutex<Vec<String>>>,
+    address: String,
+}
+
+pub fn now() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+impl TestCdr {
+    pub async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let cdr = Self { address: listener.local_addr().unwrap().to_string(), ..Self::default() };
+        let routes = axum::Router::new().fallback(answer).with_state(cdr.clone());
+        tokio::spawn(axum::serve(listener, routes).into_future());
+        cdr
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/fhir", self.address)
+    }
+
+    pub fn put(&self, key: &str, content: u64) {
+        self.put_at(key, content, now());
+    }
+
+    pub fn put_at(&self, key: &str, content: u64, at: i64) {
+        let mut resources = self.resources.lock().unwrap();
+        resources.entry(key.into()).or_default().push(Version { at, content: Some(content) });
+    }
+
+    pub fn delete(&self, key: &str) {
+        let mut resources = self.resources.lock().unwrap();
+        resources.get_mut(key).unwrap().push(Version { at: now(), content: None });
+    }
+
+    /// The current version, None where it is deleted.
+    pub fn json(&self, key: &str) -> Option<String> {
+        let resources = self.resources.lock().unwrap();
+        let versions = resources.get(key)?;
+        json(key, versions, versions.len())
+    }
+
+    pub fn alive(&self) -> BTreeMap<String, String> {
+        let keys: Vec<String> = self.resources.lock().unwrap().keys().cloned().collect();
+        keys.into_iter().filter_map(|key| Some((key.clone(), self.json(&key)?))).collect()
+    }
+
+    pub fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    fn search(&self, kind: &str, query: &str) -> String {
+        let pairs: Vec<(String, String)> =
+            url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+        let (mut count, mut offset, mut only_count) = (PAGE, 0, false);
+        let (mut from, mut to) = (i64::MIN, i64::MAX);
+        for (name, value) in &pairs {
+            match (name.as_str(), value.as_str()) {
+                ("_count", value) => count = value.parse::<usize>().unwrap().min(PAGE),
+                ("_offset", value) => offset = value.parse().unwrap(),
+                ("_summary", "count") => only_count = true,
+                ("_sort", "_lastUpdated") => {}
+                ("_lastUpdated", value) => {
+                    let at = value[2..].parse::<jiff::Timestamp>().unwrap().as_millisecond();
+                    match &value[..2] {
+                        "ge" => from = at,
+                        "lt" => to = at,
+                        other => panic!("{other}"),
+                    }
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let resources = self.resources.lock().unwrap();
+        let mut found: Vec<(i64, String)> = resources
+            .iter()
+            .filter(|(key, _)| key.split('/').next() == Some(kind))
+            .filter_map(|(key, versions)| {
+                let at = versions.last().unwrap().at;
+                (from..to)
+                    .contains(&at)
+                    .then(|| json(key, versions, versions.len()))
+                    .flatten()
+                    .map(|json| (at, json))
+            })
+            .collect();
+        found.sort_by_key(|(at, _)| *at);
+        let total = found.len();
+        if only_count {
+            return json!({"resourceType": "Bundle", "type": "searchset", "total": total}).to_string();
+        }
+        let page: Vec<String> = found
+            .into_iter()
+            .skip(offset)
+            .take(count)
+            .map(|(_, json)| format!(r#"{{"resource":{json},"search":{{"mode":"match"}}}}"#))
+            .collect();
+        let mut link = Vec::new();
+        if offset + page.len() < total {
+            let kept: Vec<String> = query
+                .split('&')
+                .filter(|pair| !pair.starts_with("_offset"))
+                .map(str::to_owned)
+                .chain([format!("_offset={}", offset + page.len())])
+                .collect();
+            let url = format!("{}/{kind}?{}", self.url(), kept.join("&"));
+            link.push(json!({"relation": "next", "url": url}).to_string());
+        }
+        format!(
+            r#"{{"resourceType":"Bundle","type":"searchset","link":[{}],"entry":[{}]}}"#,
+            link.join(","),
+            page.join(",")
+        )
+    }
+}
+
+/// With a decimal whose digits count, a narrative, and what a CDR adds itself.
+fn json(key: &str, versions: &[Version], version: usize) -> Option<String> {
+    let (kind, id) = key.split_once('/').unwrap();
+    let Version { at, content } = versions.get(version.checked_sub(1)?)?;
+    let content = (*content)?;
+    let at = jiff::Timestamp::from_millisecond(*at).unwrap();
+    let rest = match kind {
+        "Patient" => format!(
+            r#""active":true,"name":[{{"family":"{MARK} {content}"}}],"extension":[{{"url":"http://example.org/weight","valueDecimal":{content}.50}}]"#
+        ),
+        "Observation" => format!(
+            r#""status":"final","code":{{"text":"{MARK}"}},"valueQuantity":{{"value":{content}.0,"unit":"mg"}}"#
+        ),
+        "CodeSystem" => r#""status":"draft","content":"complete""#.to_owned(),
+        other => panic!("{other}"),
+    };
+    Some(format!(
+        r##"{{"resourceType":"{kind}","id":"{id}","meta":{{"versionId":"{version}","lastUpdated":"{at:.3}","source":"#{version}"}},{rest}}}"##
+    ))
+}
+
+async fn answer(State(cdr): State<TestCdr>, request: Request) -> (StatusCode, String) {
+    let (path, query) = (request.uri().path().to_owned(), request.uri().query().unwrap_or("").to_owned());
+    cdr.requests.lock().unwrap().push(format!("{path}?{query}"));
+    let below = path.strip_prefix("/fhir/").unwrap();
+    let parts: Vec<&str> = below.split('/').collect();
+    let found = match parts[..] {
+        ["metadata"] => {
+            let types = ["CodeSystem", "Observation", "Patient"].map(|kind| json!({"type": kind}));
+            let statement = json!({"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1",
+                "rest": [{"mode": "server", "resource": types}]});
+            Some(statement.to_string())
+        }
+        [kind] => Some(cdr.search(kind, &query)),
+        [kind, id] => cdr.json(&format!("{kind}/{id}")),
+        [kind, id, "_history", version] => {
+            let (key, resources) = (format!("{kind}/{id}"), cdr.resources.lock().unwrap());
+            resources.get(&key).and_then(|versions| json(&key, versions, version.parse().unwrap()))
+        }
+        _ => None,
+    };
+    found.map_or((StatusCode::GONE, String::new()), |json| (StatusCode::OK, json))
+}
