@@ -14,6 +14,11 @@ locals {
       threshold = 1
       text      = "HealthLake lacks these versions until the resources are corrected in the CDR. docs/troubleshooting.md"
     }
+    dead-lettered = {
+      pattern   = "{ $.verdict = \"dead-lettered\" }"
+      threshold = 1
+      text      = "A version was refused for good and kept. docs/dead-letters.md"
+    }
     order-unavailable = {
       pattern   = "{ $.verdict = \"order-unavailable\" }"
       threshold = 1
@@ -146,6 +151,25 @@ resource "aws_cloudwatch_metric_alarm" "order_throttled" {
   metric_name         = "WriteThrottleEvents"
   dimensions          = { TableName = "${var.name}-order" }
   statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  threshold           = 0
+  comparison_operator = "GreaterThanThreshold"
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = var.alarm_topic_arns
+  ok_actions          = var.alarm_topic_arns
+  tags                = var.tags
+}
+
+resource "aws_cloudwatch_metric_alarm" "dead_letters" {
+  count = length(aws_sqs_queue.dead_letters)
+
+  alarm_name          = "${var.name}-dead-letters"
+  alarm_description   = "Deliveries wait in the dead letter queue, for ${min(var.dead_letters_retention_days, 14)} days at the most"
+  namespace           = "AWS/SQS"
+  metric_name         = "ApproximateNumberOfMessagesVisible"
+  dimensions          = { QueueName = aws_sqs_queue.dead_letters[0].name }
+  statistic           = "Maximum"
   period              = 300
   evaluation_periods  = 1
   threshold           = 0

@@ -114,6 +114,48 @@ data "aws_iam_policy_document" "task" {
       }
     }
   }
+
+  dynamic "statement" {
+    for_each = aws_s3_bucket.dead_letters[*].arn
+    content {
+      sid       = "DeadLetterObjects"
+      actions   = ["s3:PutObject", "s3:GetObject", "s3:DeleteObject"]
+      resources = ["${statement.value}/*"]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = aws_s3_bucket.dead_letters[*].arn
+    content {
+      sid       = "DeadLetterList"
+      actions   = ["s3:ListBucket"]
+      resources = [statement.value]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = aws_sqs_queue.dead_letters[*].arn
+    content {
+      sid = "DeadLetterQueue"
+      actions = [
+        "sqs:SendMessage",
+        "sqs:ReceiveMessage",
+        "sqs:DeleteMessage",
+        "sqs:ChangeMessageVisibility",
+        "sqs:GetQueueAttributes",
+      ]
+      resources = [statement.value]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = var.dead_letters == "off" || var.dead_letters_kms_key_arn == null ? [] : [var.dead_letters_kms_key_arn]
+    content {
+      sid       = "KeyOfTheDeadLetters"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+      resources = [statement.value]
+    }
+  }
 }
 
 resource "aws_iam_role" "task" {

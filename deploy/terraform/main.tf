@@ -19,6 +19,12 @@ locals {
   drain_delay    = 12
   drain_timeout  = 15
 
+  # One of the two is made, or none.
+  dead_letters = join("", concat(
+    [for bucket in aws_s3_bucket.dead_letters : "s3://${bucket.bucket}/"],
+    [for queue in aws_sqs_queue.dead_letters : "sqs:${queue.url}"],
+  ))
+
   settings = merge(
     {
       listen              = "0.0.0.0:8080"
@@ -30,6 +36,11 @@ locals {
       log-format          = "json"
     },
     var.healthlake_role_arn == null ? {} : { role-arn = var.healthlake_role_arn },
+    var.dead_letters == "off" ? {} : {
+      dead-letters           = local.dead_letters
+      dead-letters-retention = "${var.dead_letters_retention_days}days"
+    },
+    var.dead_letters == "s3" && var.dead_letters_kms_key_arn != null ? { dead-letters-kms-key = var.dead_letters_kms_key_arn } : {},
     var.settings,
   )
   secrets = merge({ token = var.token_secret_arn }, var.secret_settings)

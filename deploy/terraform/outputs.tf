@@ -17,6 +17,11 @@ output "service_security_group_id" {
   value       = aws_security_group.service.id
 }
 
+output "dead_letters" {
+  description = "The setting dead-letters, which the commands need too; empty where it is off"
+  value       = local.dead_letters
+}
+
 output "log_group_name" {
   value = aws_cloudwatch_log_group.lakehook.name
 }

@@ -168,6 +168,29 @@ variable "order_kms_key_arn" {
   default     = null
 }
 
+variable "dead_letters" {
+  description = "Where deliveries that are refused for good are kept: off, s3 or sqs. They hold whole resources; docs/dead-letters.md"
+  type        = string
+  default     = "off"
+
+  validation {
+    condition     = contains(["off", "s3", "sqs"], var.dead_letters)
+    error_message = "One of off, s3, sqs."
+  }
+}
+
+variable "dead_letters_kms_key_arn" {
+  description = "A key of yours for the dead letters; null for S3's own, and SQS's"
+  type        = string
+  default     = null
+}
+
+variable "dead_letters_retention_days" {
+  description = "Those refused last longer ago than this are removed; a queue keeps them for 14 days at the most"
+  type        = number
+  default     = 90
+}
+
 variable "log_retention_days" {
   type    = number
   default = 90
