@@ -8,10 +8,9 @@ pub mod health;
 mod lifecycle;
 mod metrics;
 mod recent;
-mod series;
-mod subscriptions;
 mod reconcile_metrics;
 mod series;
+mod subscriptions;
 pub mod telemetry;
 mod watch;
 
