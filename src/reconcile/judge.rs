@@ -285,6 +285,12 @@ impl<C: Side, H: Side> Judge<'_, C, H> {
         if told.verdict == crate::verdict::Verdict::NotMirrored.name() {
             return Ok(true);
         }
+        if let Some(refused) = told.refused {
+            // It is kept among the dead letters; HealthLake does not have it.
+            finding.verdict = Some(refused);
+            finding.repair = Some(Repair::Refused);
+            return Ok(false);
+        }
         if !told.settled {
             finding.repair = Some(if told.retryable { Repair::Unsettled } else { Repair::Refused });
             return Ok(false);

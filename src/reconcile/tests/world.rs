@@ -226,6 +226,8 @@ impl Mirror for World {
             healthlake_status: Some(200),
             healthlake_request_id: None,
             attempts: 1,
+            in_doubt: false,
+            refused: None,
         };
         Box::pin(async { Ok(told) })
     }
