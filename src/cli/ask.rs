@@ -61,24 +61,27 @@ pub(super) async fn status(command: StatusCommand, _: &Sources) -> ExitCode {
     if command.json {
         print(&serde_json::to_string_pretty(&detail).unwrap_or_default());
     } else {
-        let mut lines = Vec::new();
-        tell(&detail, "", &mut lines);
-        print(&lines.join("\n"));
+        let mut rows = Vec::new();
+        tell(&detail, "", &mut rows);
+        let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default() + 2;
+        for (name, value) in rows {
+            print(&format!("{name:<width$}{value}"));
+        }
     }
     if detail["ready"] == Value::Bool(true) { ExitCode::SUCCESS } else { ExitCode::from(DIFFERENCES) }
 }
 
-/// One line a value, its path before it.
-fn tell(value: &Value, path: &str, lines: &mut Vec<String>) {
+/// A row for each value: its path, and what it is.
+fn tell(value: &Value, path: &str, rows: &mut Vec<(String, String)>) {
     let name = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     match value {
-        Value::Object(entries) => entries.iter().for_each(|(key, value)| tell(value, &name(key), lines)),
+        Value::Object(entries) => entries.iter().for_each(|(key, value)| tell(value, &name(key), rows)),
         Value::Array(items) => {
-            items.iter().enumerate().for_each(|(at, item)| tell(item, &name(&at.to_string()), lines));
+            items.iter().enumerate().for_each(|(n, value)| tell(value, &name(&n.to_string()), rows));
         }
-        Value::Null => lines.push(format!("{path:<26}-")),
-        Value::String(text) => lines.push(format!("{path:<26}{text}")),
-        other => lines.push(format!("{path:<26}{other}")),
+        Value::Null => rows.push((path.to_owned(), "-".to_owned())),
+        Value::String(text) => rows.push((path.to_owned(), text.clone())),
+        other => rows.push((path.to_owned(), other.to_string())),
     }
 }
 

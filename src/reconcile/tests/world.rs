@@ -220,8 +220,6 @@ impl Mirror for World {
             settled: true,
             retryable: false,
             retry_after_ms: None,
-            in_doubt: false,
-            refused: None,
             issues: Vec::new(),
             healthlake_status: Some(200),
             healthlake_request_id: None,
