@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::engine::{Engine, find};
 use super::{FAILED, Sources, USAGE, fail, print};
 use crate::delivery::Key;
-use crate::explain::{Explained, Side, code, codes, explain};
+use crate::explain::{Explained, LetterLine, Side, code, codes, explain};
 use crate::mirror::Source;
 use crate::operate::telemetry;
 use crate::settings::{MirrorArgs, Settings, plan};
@@ -94,7 +94,7 @@ fn first_line(text: &str) -> String {
 }
 
 fn tell(explained: &Explained) -> String {
-    let Explained { key, deliveries, order, cdr, healthlake, advice } = explained;
+    let Explained { key, deliveries, order, cdr, healthlake, letters, advice } = explained;
     let mut text = format!("{key}\n\n");
     let mut row = |name: &str, value: String| text.push_str(&format!("  {name:<12}{value}\n"));
     row("CDR", cdr.as_ref().map_or("not asked: no --cdr-url".into(), Side::told));
@@ -110,6 +110,16 @@ fn tell(explained: &Explained) -> String {
         text.push_str(&format!(
             "  {}  {:<9}{:<10}{}{version}{status}  {} ms  {}\n",
             line.at, line.source, line.interaction, line.verdict, line.milliseconds, line.delivery
+        ));
+    }
+    if !letters.is_empty() {
+        text.push_str("\nDead letters\n");
+    }
+    for letter in letters {
+        let LetterLine { id, interaction, reason, attempts, last, .. } = letter;
+        let codes = letter.codes.join(",");
+        text.push_str(&format!(
+            "  {id}  {interaction:<8}{reason} {codes}  came {attempts} times, last {last}\n"
         ));
     }
     text.push_str("\nWhat follows\n");

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::code;
+use super::{LetterLine, code, letters_of};
 use crate::cdr::Current;
 use crate::delivery::{Key, Version};
 use crate::forward::{Forward, Remembered};
@@ -21,6 +21,9 @@ pub struct Explained {
     /// None: no `--cdr-url`
     pub cdr: Option<Side>,
     pub healthlake: Side,
+    /// Refused for good and kept
+    #[serde(default)]
+    pub letters: Vec<LetterLine>,
     pub advice: Vec<String>,
 }
 
@@ -95,7 +98,7 @@ impl Order {
 
 /// Asks the order memory, the CDR and HealthLake; changes nothing.
 pub async fn explain(forward: &Forward, key: &Key, deliveries: Vec<Line>, deadline: Instant) -> Explained {
-    let (order, cdr, healthlake) = tokio::join!(
+    let (order, cdr, healthlake, letters) = tokio::join!(
         async { order(forward.remembered(key, deadline).await) },
         async {
             match &forward.cdr {
@@ -104,9 +107,16 @@ pub async fn explain(forward: &Forward, key: &Key, deliveries: Vec<Line>, deadli
             }
         },
         at_healthlake(forward, key, deadline),
+        async {
+            match &forward.dead_letters {
+                // A store that fails is told by health and by the log.
+                Some(keeper) => letters_of(keeper, key).await.unwrap_or_default(),
+                None => Vec::new(),
+            }
+        },
     );
     let mut explained =
-        Explained { key: key.to_string(), deliveries, order, cdr, healthlake, advice: Vec::new() };
+        Explained { key: key.to_string(), deliveries, order, cdr, healthlake, letters, advice: Vec::new() };
     explained.advice = advice(&explained);
     explained
 }
@@ -170,8 +180,14 @@ async fn at_healthlake(forward: &Forward, key: &Key, deadline: Instant) -> Side 
 
 /// What follows, most important first.
 fn advice(explained: &Explained) -> Vec<String> {
-    let Explained { key, deliveries, order, cdr, healthlake, .. } = explained;
+    let Explained { key, deliveries, order, cdr, healthlake, letters, .. } = explained;
     let mut advice = Vec::new();
+    if let Some(letter) = letters.first() {
+        advice.push(format!(
+            "it was refused for good ({}) and is kept: `lakehook dead-letters show {}` says why; correct it in the CDR, or redrive it",
+            letter.reason, letter.id
+        ));
+    }
     let last = deliveries.first();
     let resend = format!("`lakehook resend {key}` sends what the CDR has now");
     match (cdr, healthlake) {

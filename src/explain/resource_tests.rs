@@ -24,7 +24,8 @@ fn line(verdict: &str) -> Line {
 fn advise(cdr: Option<Side>, healthlake: Side, order: Order, last: Option<&str>) -> String {
     let deliveries = last.map(line).into_iter().collect();
     let key = "Patient/1".into();
-    advice(&Explained { key, deliveries, order, cdr, healthlake, advice: Vec::new() }).join("\n")
+    advice(&Explained { key, deliveries, order, cdr, healthlake, letters: Vec::new(), advice: Vec::new() })
+        .join("\n")
 }
 
 fn forwarded(version: &str, etag: u64) -> Order {

@@ -20,7 +20,7 @@ async fn start() -> (TestApp, Versions) {
     (app, versions)
 }
 
-async fn login(app: &TestApp, token: &str) -> (u16, Option<String>) {
+pub async fn login(app: &TestApp, token: &str) -> (u16, Option<String>) {
     let url = format!("{}/console/login", app.admin_address());
     let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
     let request = browser.post(url).header("content-type", "application/x-www-form-urlencoded");

@@ -48,6 +48,30 @@ async fn a_resource_is_explained_from_all_sides() {
 }
 
 #[tokio::test]
+async fn what_was_refused_and_kept_is_told_with_the_resource() {
+    let directory = tempfile::tempdir().unwrap();
+    let app = TestApp::builder()
+        .env("LAKEHOOK_DATA_DIR", directory.path().to_str().unwrap())
+        .env("LAKEHOOK_ADMIN_TOKEN", "the-token-of-the-console")
+        .start()
+        .await;
+    let answer = app.put("/Patient/bad", r#"{"resourceType":"Patient","id":"bad","secretmark":1}"#).await;
+    assert_eq!((answer.status, answer.verdict().as_str()), (200, "dead-lettered"));
+    let ran = app.command(&["explain", "Patient/bad"]).await;
+    for says in ["Dead letters", "upsert  invalid structure", "lakehook dead-letters show"] {
+        assert!(ran.out.contains(says), "{says}: {}", ran.out);
+    }
+    let cookie = crate::console::login(&app, "the-token-of-the-console").await.1.unwrap();
+    let page = app.http.get(format!("{}/console/dead-letters", app.admin_address()));
+    let page = crate::support::app::send(page.header("cookie", cookie.split(';').next().unwrap())).await;
+    assert!(
+        page.status == 200 && page.body.contains("Patient/bad") && page.body.contains(">invalid<"),
+        "{page:?}"
+    );
+    assert!(!page.body.contains("secretmark") && !ran.out.contains("secretmark"));
+}
+
+#[tokio::test]
 async fn codes_are_explained_without_any_setting() {
     let app = TestApp::start().await;
     let ran = app.command(&["explain", "unsettled"]).await;

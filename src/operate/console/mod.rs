@@ -22,11 +22,13 @@ use super::admin::{Admin, details};
 use super::control::explained;
 use super::delivery_log;
 use crate::delivery::{Delivery, Key};
+use crate::explain::last_letters;
 use crate::mirror::Source;
 use crate::receive::Caller;
 pub use session::{Session, Sessions};
 
 const SHOWN: usize = 50;
+const LETTERS: usize = 200;
 /// Before a wrong token is answered.
 const GUESSING: Duration = Duration::from_secs(1);
 
@@ -38,6 +40,7 @@ pub fn routes(admin: Admin) -> Router<Admin> {
         .route("/", get(overview))
         .route("/console/resource", get(resource))
         .route("/console/code", get(code))
+        .route("/console/dead-letters", get(dead_letters))
         .route("/console/resend", post(resend))
         .route("/console/logout", post(logout))
         .layer(from_fn_with_state(admin, authenticate));
@@ -151,6 +154,21 @@ fn not_a_key(error: &str, session: &Session) -> Response {
     let text = format!("Write the resource as Type/id: {error}.");
     (StatusCode::BAD_REQUEST, page::message("Which resource?", &text, Some(&session.form_token)))
         .into_response()
+}
+
+async fn dead_letters(State(admin): State<Admin>, Extension(session): Extension<Session>) -> Response {
+    let token = &session.form_token;
+    let Some(keeper) = &admin.app.forward.dead_letters else {
+        let text = "None are kept here: the CDR is told the refusal itself.";
+        return page::message("Dead letters", text, Some(token)).into_response();
+    };
+    match last_letters(keeper, LETTERS).await {
+        Ok(lines) => page::dead_letters(lines.as_deref(), token).into_response(),
+        Err(error) => {
+            let page = page::message("Dead letters", &error.to_string(), Some(token));
+            (StatusCode::BAD_GATEWAY, page).into_response()
+        }
+    }
 }
 
 async fn code(Extension(session): Extension<Session>, Query(asked): Query<Asked>) -> Response {

@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
 use super::plot;
-use crate::explain::{Explained, Side, code};
+use crate::explain::{Explained, LetterLine, Side, code};
 use crate::operate::Line;
 use crate::operate::recent::Hour;
 
@@ -79,6 +79,7 @@ pub fn overview(overview: &Overview<'_>) -> Markup {
         section aria-labelledby="health" {
             h2 id="health" { "Health" }
             table { tbody { (health(detail, "")) } }
+            @if detail["deadLetters"].is_object() { p { a href="/console/dead-letters" { "The dead letters" } } }
         }
         section aria-labelledby="verdicts" {
             h2 id="verdicts" { "Verdicts by type, since the start" }
@@ -99,6 +100,9 @@ fn health(value: &Value, path: &str) -> Markup {
             Value::Object(entries) => @for (name, value) in entries {
                 @let path = if path.is_empty() { words(name) } else { format!("{path}: {}", words(name)) };
                 (health(value, &path))
+            },
+            Value::Array(items) => @for (n, value) in items.iter().enumerate() {
+                (health(value, &format!("{path} {}", n + 1)))
             },
             value => tr { th scope="row" { (path) } td { (plain(value)) } },
         }
@@ -172,7 +176,7 @@ fn deliveries(lines: &[Line]) -> Markup {
 }
 
 pub fn resource(explained: &Explained, form_token: &str, sent: Option<&str>) -> Markup {
-    let Explained { key, deliveries: lines, order, cdr, healthlake, advice } = explained;
+    let Explained { key, deliveries: lines, order, cdr, healthlake, letters: kept, advice } = explained;
     let body = html! {
         h1 { (key) }
         @if let Some(sent) = sent { p role="status" class="state" { "Sent what the CDR has now: " (named(sent)) } }
@@ -191,10 +195,50 @@ pub fn resource(explained: &Explained, form_token: &str, sent: Option<&str>) -> 
                 button { "Send what the CDR has now" }
             }
         }
+        @if !kept.is_empty() { h2 { "Its dead letters" } (letters(kept)) }
         h2 { "Its last deliveries" }
         @if lines.is_empty() { p { "This instance has seen none since its start." } } @else { (deliveries(lines)) }
     };
     shell(key, false, Some(form_token), body)
+}
+
+fn letters(lines: &[LetterLine]) -> Markup {
+    html! {
+        div class="wide" { table {
+            thead { tr {
+                th scope="col" { "last came" } th scope="col" { "resource" } th scope="col" { "version" }
+                th scope="col" { "what" } th scope="col" { "refused as" } th scope="col" { "issues" }
+                th scope="col" class="number" { "times" } th scope="col" { "letter" }
+            } }
+            tbody { @for line in lines { tr {
+                td { (line.last.strftime("%F %H:%M:%S")) }
+                td { a href=(format!("/console/resource?key={}", line.key)) { (line.key) } }
+                td { (line.version_id.as_deref().unwrap_or_default()) }
+                td { (line.interaction) }
+                td { (named(&line.reason)) }
+                td { (line.codes.join(", ")) }
+                td class="number" { (line.attempts) }
+                td { code { (line.id) } }
+            } } }
+        } }
+    }
+}
+
+/// None of them: a queue, in which looking would hide them.
+pub fn dead_letters(lines: Option<&[LetterLine]>, form_token: &str) -> Markup {
+    let body = html! {
+        h1 { "Dead letters" }
+        @match lines {
+            None => p { "They are in a queue, and looking would hide them from others: " code { "lakehook dead-letters list" } " does it on demand." },
+            Some([]) => p { "None." },
+            Some(lines) => {
+                p { "The last ones. Where a resource was corrected, its page sends what the CDR has now; "
+                    code { "lakehook dead-letters redrive" } " does so for many." }
+                (letters(lines))
+            }
+        }
+    };
+    shell("Dead letters", false, Some(form_token), body)
 }
 
 pub fn code_page(name: &str, form_token: &str) -> Option<Markup> {
