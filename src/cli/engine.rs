@@ -31,7 +31,7 @@ impl Engine {
         let healthlake = HealthLake::new(plan.endpoint.clone(), credentials, Plan::clock(), options)
             .map_err(|error| error.to_string())?;
         let order = &plan.settings.order;
-        let store = super::order::open(order, &resolved).await?;
+        let store = super::order::open(order, &resolved, plan.cdr.is_some()).await?;
         let dead_letters = super::deadletters::keeper(plan, &resolved)?;
         let forward = Arc::new(Forward {
             validator: plan.validator.clone(),

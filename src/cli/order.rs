@@ -18,12 +18,16 @@ use crate::settings::{self, OrderArgs, OrderStore, Plan};
 const MOST_RESOURCES: u64 = 100_000_000;
 const ATTEMPTS: u32 = 2;
 
-pub(super) async fn open(order: &OrderArgs, resolved: &Resolved) -> Result<Arc<dyn Store>, String> {
+pub(super) async fn open(
+    order: &OrderArgs,
+    resolved: &Resolved,
+    has_cdr: bool,
+) -> Result<Arc<dyn Store>, String> {
     match order.store().map_err(|error| error.to_string())? {
         OrderStore::Memory => Ok(Arc::new(MemoryStore::new(order.order_memory))),
         OrderStore::File => {
             let directory = order.data_dir.as_deref().unwrap_or(Path::new("."));
-            file(order, directory).map_err(|error| format!("--data-dir: {error}"))
+            file(order, directory, has_cdr).map_err(|error| format!("--data-dir: {error}"))
         }
         OrderStore::DynamoDb { table } => {
             let store = dynamodb(order, resolved, table);
@@ -42,7 +46,7 @@ pub(super) fn dynamodb(order: &OrderArgs, resolved: &Resolved, table: String) ->
     DynamoStore::new(client, table, order.order_retention)
 }
 
-fn file(order: &OrderArgs, directory: &Path) -> Result<Arc<dyn Store>, String> {
+fn file(order: &OrderArgs, directory: &Path, has_cdr: bool) -> Result<Arc<dyn Store>, String> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -50,6 +54,8 @@ fn file(order: &OrderArgs, directory: &Path) -> Result<Arc<dyn Store>, String> {
         .map_err(|error| format!("{}: {error}", directory.display()))?;
     let started = (Plan::clock())().duration_since(UNIX_EPOCH).unwrap_or_default();
     let mut options = FileOptions::new(millis(started), millis(order.order_settle));
+    // Only the CDR can tell which version it was that nobody heard of.
+    options.repeats = if has_cdr { millis(order.sender_retries) } else { 0 };
     options.cache_bytes = order.order_memory;
     options.max_resources = MOST_RESOURCES;
     options.max_age = millis(order.order_retention);

@@ -45,6 +45,9 @@ pub struct FileOptions {
     pub started: Millis,
     /// What was sent before a crash can land this much after the start (milliseconds).
     pub settle: Millis,
+    /// After that, what was not heard of may still be repeated this long, older versions first: the CDR is asked
+    /// (milliseconds).
+    pub repeats: Millis,
     /// What the records kept in memory may take.
     pub cache_bytes: usize,
     /// Beyond this many, those not heard of for longest are forgotten, about.
@@ -74,6 +77,7 @@ impl FileOptions {
         Self {
             started,
             settle,
+            repeats: 0,
             cache_bytes: 16 << 20,
             max_resources: 2_000_000,
             max_age: 90 * 24 * 60 * 60 * 1000,

@@ -137,6 +137,7 @@ impl Replica {
             state.forward = None;
             std::mem::take(&mut state.deliveries)
         };
+        self.world.killed();
         self.world.note(self.number, || "is killed".to_owned());
         deliveries.iter().for_each(AbortHandle::abort);
         while !deliveries.iter().all(AbortHandle::is_finished) {

@@ -46,7 +46,9 @@ impl Shared {
                     crashed(before).await;
                 }
                 let started = millis(clock().duration_since(UNIX_EPOCH).unwrap());
-                let options = FileOptions::new(started, world.knobs.protocol().settle);
+                let protocol = world.knobs.protocol();
+                let mut options = FileOptions::new(started, protocol.settle);
+                options.repeats = if protocol.has_cdr { protocol.horizon } else { 0 };
                 let store = Arc::new(FileStore::open(&directory.path().join("order.redb"), options).unwrap());
                 *open.lock().unwrap() = Some(store.clone());
                 Arc::new(Blocking(store))

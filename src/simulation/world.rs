@@ -181,9 +181,25 @@ pub(super) struct World {
     cdr: Mutex<Vec<Vec<Change>>>,
     trace: Mutex<Vec<String>>,
     tracing: bool,
+    /// When a replica was killed
+    pub kills: Mutex<Vec<Millis>>,
 }
 
 impl World {
+    pub fn killed(&self) {
+        let now = (EPOCH + self.started.elapsed()).as_millis() as Millis;
+        self.kills.lock().unwrap().push(now);
+    }
+
+    /// Whether a write that took effect then may not have been heard of, since a replica was killed in the middle of it.
+    pub fn maybe_unheard(&self, at: Millis) -> bool {
+        self.kills
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|kill| (at.saturating_sub(self.knobs.settle)..at + self.knobs.deadline).contains(kill))
+    }
+
     /// `tracing`: everything that happens is kept as text.
     pub fn new(seed: u64, kept: Kept, without: Option<Without>, tracing: bool) -> Arc<Self> {
         let mut random = Rng::with_seed(seed);
@@ -196,6 +212,7 @@ impl World {
             sandbox: Sandbox::with_clock(Config::default(), Arc::new(clock)),
             cdr: Mutex::new(vec![Vec::new(); knobs.resources]),
             knobs,
+            kills: Mutex::default(),
             random: Mutex::new(random),
             started,
             cdr_clock,

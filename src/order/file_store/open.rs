@@ -37,7 +37,11 @@ pub(super) fn open_or_create(path: &Path, options: &FileOptions) -> Result<Opene
             let aside = set_aside(path, options)?;
             tracing::warn!(file = %path.display(), aside = %aside.display(), reason, "the order file is damaged: started anew");
             // Nobody knows what was in flight.
-            create(path, options, Suspicion { run: 1, until: options.started + options.settle })?;
+            create(
+                path,
+                options,
+                Suspicion { run: 1, until: options.started + options.settle, repeats: options.repeats },
+            )?;
             Ok(Opened { set_aside: Some(aside), ..open(path, options)? })
         }
         outcome => outcome,
@@ -105,10 +109,15 @@ fn begin(database: &Database, options: &FileOptions) -> Result<(u64, Suspicion, 
         let mut meta = transaction.open_table(META)?;
         let get = |name| Ok::<_, redb::Error>(meta.get(name)?.map_or(0, |number| number.value()));
         run = get(RUN)? + 1;
-        let left = Suspicion { run: get(SUSPECT_RUN)?, until: get(SUSPECT_UNTIL)? };
+        let repeats = options.repeats;
+        let left = Suspicion { run: get(SUSPECT_RUN)?, until: get(SUSPECT_UNTIL)?, repeats };
         suspicion = match get(CLEAN)? {
-            0 => Suspicion { run, until: options.started.saturating_add(options.settle).max(left.until) },
-            _ if left.until > options.started => left,
+            0 => Suspicion {
+                run,
+                until: options.started.saturating_add(options.settle).max(left.until),
+                repeats,
+            },
+            _ if left.until > 0 && left.until.saturating_add(repeats) > options.started => left,
             _ => Suspicion::default(),
         };
         meta.insert(RUN, run)?;

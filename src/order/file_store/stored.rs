@@ -60,12 +60,16 @@ pub(super) fn split(value: &[u8]) -> Option<(u64, Millis, &[u8])> {
 pub(super) struct Suspicion {
     pub run: u64,
     pub until: Millis,
+    /// After that, which versions landed is still not known, and older ones may be repeated (milliseconds).
+    pub repeats: Millis,
 }
 
 impl Suspicion {
     /// A resource settled since then is known again; one that has no record never was.
     pub fn falls_on(self, run: Option<u64>, now: Millis) -> bool {
-        now < self.until && run.is_none_or(|run| run < self.run)
+        self.until > 0
+            && now < self.until.saturating_add(self.repeats)
+            && run.is_none_or(|run| run < self.run)
     }
 
     pub fn until(self) -> Option<Millis> {

@@ -68,6 +68,30 @@ async fn a_clean_restart_soon_after_a_crash_stays_suspicious() {
     assert_eq!(remembered(&store, &new, started).await, forwarded(1));
 }
 
+/// Found by seed 3206038315 of the simulation, 2026-11-24: what was under way at the crash can't land any more, and an
+/// older version of it was repeated before it.
+#[tokio::test]
+async fn what_was_under_way_at_a_crash_is_in_doubt_for_as_long_as_its_sender_repeats() {
+    let (directory, old, new) = (Directory::new(), fresh_key(), fresh_key());
+    let store = directory.open();
+    settled(&store, &old, now(), forwarded(1)).await;
+    drop(store);
+    let crashed = FileOptions { repeats: 60_000, ..options() };
+    let started = crashed.started;
+    let store = FileStore::open(&directory.path(), crashed).unwrap();
+    for key in [&old, &new] {
+        for at in [started, started + SETTLE, started + SETTLE + 59_000] {
+            let pending = remembered(&store, key, at).await.pending;
+            assert_eq!(pending.iter().map(|pending| &pending.write).collect::<Vec<_>>(), [&Write::Current]);
+            assert_eq!(pending[0].until, started + SETTLE, "it lands no later");
+        }
+        assert!(remembered(&store, key, started + SETTLE + 60_000).await.pending.is_empty());
+    }
+    // Settled once, it is known again.
+    settled(&store, &new, started + SETTLE, forwarded(2)).await;
+    assert!(remembered(&store, &new, started + SETTLE + 1).await.pending.is_empty());
+}
+
 #[tokio::test]
 async fn claims_held_or_left_behind_at_the_close_are_written_down() {
     let directory = Directory::new();
