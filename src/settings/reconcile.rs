@@ -20,13 +20,7 @@ pub struct ReconcileArgs {
     #[arg(long, env = "LAKEHOOK_RECONCILE_REPAIR")]
     pub reconcile_repair: bool,
     /// Resource types to compare [default: all that both sides serve]
-    #[arg(
-        long,
-        alias = "type",
-        env = "LAKEHOOK_RECONCILE_TYPES",
-        value_name = "TYPES",
-        value_delimiter = ','
-    )]
+    #[arg(long, env = "LAKEHOOK_RECONCILE_TYPES", value_name = "TYPES", value_delimiter = ',')]
     pub reconcile_types: Vec<String>,
     /// A difference counts when it is older: longer than the CDR waits and a delivery takes
     #[arg(long, env = "LAKEHOOK_RECONCILE_SETTLE", value_name = "TIME", default_value = "30s", value_parser = duration)]
