@@ -22,14 +22,26 @@ pub(super) struct Engine {
     renewing: JoinHandle<()>,
 }
 
+/// The client, and the task that renews its credentials.
+pub(super) struct Client {
+    pub resolved: Resolved,
+    pub healthlake: HealthLake,
+    pub renewing: JoinHandle<()>,
+}
+
+pub(super) async fn client(plan: &Plan) -> Result<Client, String> {
+    let resolved = plan.source.resolve().await.map_err(|error| error.to_string())?;
+    let credentials = Manager::new(resolved.provider.clone(), Plan::clock());
+    let renewing = tokio::spawn(credentials.clone().run());
+    let options = plan.options(resolved.region.clone());
+    let healthlake = HealthLake::new(plan.endpoint.clone(), credentials, Plan::clock(), options)
+        .map_err(|error| error.to_string())?;
+    Ok(Client { resolved, healthlake, renewing })
+}
+
 impl Engine {
     pub(super) async fn open(plan: &Plan) -> Result<Self, String> {
-        let resolved = plan.source.resolve().await.map_err(|error| error.to_string())?;
-        let credentials = Manager::new(resolved.provider.clone(), Plan::clock());
-        let renewing = tokio::spawn(credentials.clone().run());
-        let options = plan.options(resolved.region.clone());
-        let healthlake = HealthLake::new(plan.endpoint.clone(), credentials, Plan::clock(), options)
-            .map_err(|error| error.to_string())?;
+        let Client { resolved, healthlake, renewing } = client(plan).await?;
         let order = &plan.settings.order;
         let store = super::order::open(order, &resolved, plan.cdr.is_some()).await?;
         let dead_letters = super::deadletters::keeper(plan, &resolved)?;

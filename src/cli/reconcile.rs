@@ -9,11 +9,11 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::engine::Way;
+use super::engine::{Client, Way, client};
 use super::{DIFFERENCES, FAILED, Sources, USAGE, fail, print, say};
 use crate::cdr::Cdr;
 use crate::delivery::{Key, is_resource_type};
-use crate::healthlake::{HealthLake, Manager};
+use crate::healthlake::HealthLake;
 use crate::mirror::{Mirror, Source};
 use crate::operate::{Signals, telemetry};
 use crate::reconcile::{
@@ -168,12 +168,7 @@ async fn with_sides(
     findings: &mut Findings,
 ) -> Result<Report, String> {
     let args = &plan.settings.reconcile;
-    let resolved = plan.source.resolve().await.map_err(|error| error.to_string())?;
-    let credentials = Manager::new(resolved.provider.clone(), Plan::clock());
-    let renewing = tokio::spawn(credentials.clone().run());
-    let options = plan.options(resolved.region.clone());
-    let healthlake = HealthLake::new(plan.endpoint.clone(), credentials, Plan::clock(), options)
-        .map_err(|error| error.to_string())?;
+    let Client { healthlake, renewing, .. } = client(plan).await?;
     let sides = Sides::new(cdr, &healthlake, args);
     let state = State::open(command, plan, cdr, keys.is_some())?;
     let bar = bar();

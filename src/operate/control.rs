@@ -18,6 +18,7 @@ use super::admin::Admin;
 use super::delivery_log;
 use crate::delivery::{Addressed, Delivery, Key};
 use crate::explain::{Explained, explain as explain_resource};
+use crate::forward::Report;
 use crate::mirror::{SOURCE_HEADER, Source, Told};
 use crate::receive::{App, Caller, Callers};
 
@@ -89,10 +90,7 @@ pub async fn deliver(
     };
     // From here on it runs to its end, whether or not the command waits for it.
     let ended = tokio::spawn(async move {
-        let report = app.forward.forward(delivery, source, Instant::now() + app.limits.deadline).await;
-        app.metrics.delivered(&report);
-        let id = delivery_log::commanded(&report);
-        app.recent.add(&id, &report);
+        let report = forward(&app, delivery, source).await;
         drop((turn, admitted));
         Told::of(&report)
     });
@@ -100,6 +98,15 @@ pub async fn deliver(
         Ok(told) => Json(told).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
+}
+
+/// A delivery that a person or a command asks for: forwarded, counted and logged as those of the CDR are.
+pub(super) async fn forward(app: &App, delivery: Delivery, source: Source) -> Report {
+    let report = app.forward.forward(delivery, source, Instant::now() + app.limits.deadline).await;
+    app.metrics.delivered(&report);
+    let id = delivery_log::commanded(&report);
+    app.recent.add(&id, &report);
+    report
 }
 
 /// What is known of one resource, here and on both sides.

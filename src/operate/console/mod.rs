@@ -16,11 +16,9 @@ use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTEN
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use maud::Markup;
 use serde::Deserialize;
-use tokio::time::Instant;
 
 use super::admin::{Admin, details};
-use super::control::explained;
-use super::delivery_log;
+use super::control::{explained, forward};
 use crate::delivery::{Delivery, Key};
 use crate::explain::last_letters;
 use crate::mirror::Source;
@@ -196,14 +194,7 @@ async fn resend(
     };
     let app = admin.app.clone();
     let delivery = Delivery::Changed { key: key.clone() };
-    let ended = tokio::spawn(async move {
-        let deadline = Instant::now() + app.limits.deadline;
-        let report = app.forward.forward(delivery, Source::Resend, deadline).await;
-        app.metrics.delivered(&report);
-        let id = delivery_log::commanded(&report);
-        app.recent.add(&id, &report);
-        report.verdict.name()
-    });
+    let ended = tokio::spawn(async move { forward(&app, delivery, Source::Resend).await.verdict.name() });
     let Ok(verdict) = ended.await else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
     page::resource(&explained(&admin.app, &key).await, &session.form_token, Some(verdict)).into_response()
 }
