@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use clap::Args;
 use procfs::process::Process;
 
+use crate::Result;
 use crate::upstream::{Upstream, free_port, wait_for};
-use crate::{Load, Result};
 
 pub const TOKEN: &str = "token-of-the-benchmark";
 /// Of `/proc`'s times; it is 100 on every Linux that matters.
@@ -24,34 +25,65 @@ pub struct Contestant {
     pid: Option<u32>,
 }
 
-pub struct Programs<'a> {
-    directory: &'a Path,
-    sigv4: Option<&'a PathBuf>,
-    tuned: Option<&'a PathBuf>,
+/// Where the programs are that are measured.
+#[derive(Args)]
+pub struct Programs {
+    /// Where `lakehook` and `bare-proxy` are
+    #[arg(long, default_value = "target/release")]
+    programs: PathBuf,
+    /// aws-sigv4-proxy as shipped, if there is one
+    #[arg(long)]
+    sigv4_proxy: Option<PathBuf>,
+    /// aws-sigv4-proxy with its idle pool raised
+    #[arg(long)]
+    sigv4_proxy_tuned: Option<PathBuf>,
+    /// Only these contestants
+    #[arg(long)]
+    only: Vec<String>,
+    /// The processor that each of them has for itself, as `taskset -c` names it; else all of them
+    #[arg(long)]
+    pin: Option<String>,
 }
 
-impl<'a> Programs<'a> {
-    pub fn of(load: &'a Load) -> Self {
-        Self {
-            directory: &load.programs,
-            sigv4: load.sigv4_proxy.as_ref(),
-            tuned: load.sigv4_proxy_tuned.as_ref(),
-        }
-    }
-
+impl Programs {
+    /// Those that were asked for, not started yet.
     pub fn all(&self, upstream: &Upstream) -> Result<Vec<Contestant>> {
-        let mut all = vec![
-            nginx(upstream),
-            bare(&self.directory.join("bare-proxy"), upstream)?,
-            lakehook(&self.directory.join("lakehook"), upstream)?,
-        ];
-        for (name, program) in [("aws-sigv4-proxy", self.sigv4), ("aws-sigv4-proxy-tuned", self.tuned)] {
+        let mut all = vec![nginx(upstream), self.bare(upstream)?, self.lakehook(upstream)?];
+        if upstream.ca.is_none() {
+            all.push(contestant("direct", upstream.port, "", None));
+        }
+        let peers =
+            [("aws-sigv4-proxy", &self.sigv4_proxy), ("aws-sigv4-proxy-tuned", &self.sigv4_proxy_tuned)];
+        for (name, program) in peers {
             if let Some(program) = program {
                 all.push(sigv4_proxy(name, program, upstream)?);
             }
         }
+        all.retain(|contestant| self.only.is_empty() || self.only.contains(&contestant.name));
+        if let Some(processor) = &self.pin {
+            for contestant in &mut all {
+                let command = contestant.command.take();
+                contestant.command = command.map(|command| under("taskset", &["-c", processor], &command));
+            }
+        }
         Ok(all)
     }
+
+    pub fn bare(&self, upstream: &Upstream) -> Result<Contestant> {
+        bare(&self.programs.join("bare-proxy"), upstream)
+    }
+
+    pub fn lakehook(&self, upstream: &Upstream) -> Result<Contestant> {
+        lakehook(&self.programs.join("lakehook"), upstream)
+    }
+}
+
+/// The same command, run by another program.
+fn under(program: &str, arguments: &[&str], command: &Command) -> Command {
+    let mut outer = Command::new(program);
+    outer.args(arguments).arg(command.get_program()).args(command.get_args());
+    outer.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    outer
 }
 
 fn contestant(name: &str, port: u16, base_path: &'static str, command: Option<Command>) -> Contestant {
@@ -62,7 +94,7 @@ fn contestant(name: &str, port: u16, base_path: &'static str, command: Option<Co
 /// It runs already, with the upstream.
 fn nginx(upstream: &Upstream) -> Contestant {
     let mut nginx = contestant("nginx-proxy-pass", upstream.nginx_proxy_port, "", None);
-    nginx.pid = Some(upstream.proxy_pid);
+    nginx.pid = upstream.proxy_pid;
     nginx
 }
 
@@ -91,7 +123,7 @@ fn lakehook(program: &Path, upstream: &Upstream) -> Result<Contestant> {
     if let Some(ca) = &upstream.ca {
         command.arg("--ca-file").arg(ca);
     }
-    command.args(["--max-in-flight", "4096", "--max-bytes-in-flight", "4GiB"]);
+    command.args(["--max-in-flight", "4096", "--max-bytes-in-flight", "4GiB", "--drain-delay", "0s"]);
     aws(&mut command);
     Ok(contestant("lakehook", port, "/fhir", Some(command)))
 }
@@ -117,7 +149,15 @@ fn aws(command: &mut Command) {
 }
 
 impl Contestant {
-    pub async fn start(&mut self) -> Result<()> {
+    /// Its instructions are counted and written to `out` when it ends.
+    pub fn under_callgrind(&mut self, out: &Path) {
+        if let Some(command) = self.command.take() {
+            let file = format!("--callgrind-out-file={}", out.display());
+            self.command = Some(under("valgrind", &["--tool=callgrind", "--quiet", &file], &command));
+        }
+    }
+
+    pub fn spawn(&mut self) -> Result<()> {
         if let Some(mut command) = self.command.take() {
             // The log is written, to a pipe that ends nowhere: writing it is a part of the work.
             let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
@@ -125,11 +165,28 @@ impl Contestant {
             self.pid = Some(child.id());
             self.child = Some(child);
         }
+        Ok(())
+    }
+
+    /// Until it listens
+    pub async fn start(&mut self) -> Result<()> {
+        self.spawn()?;
         wait_for(self.address.port()).await
     }
 
+    /// Asks it to end, and waits until it has.
+    pub fn stop(mut self) -> Result<()> {
+        if let Some(mut child) = self.child.take() {
+            Command::new("kill").arg(child.id().to_string()).status()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// None: what is measured has no process of its own.
     fn processes(&self) -> Result<Vec<Process>> {
-        let pid = i32::try_from(self.pid.ok_or("not started")?)?;
+        let Some(pid) = self.pid else { return Ok(Vec::new()) };
+        let pid = i32::try_from(pid)?;
         let mut all = vec![Process::new(pid)?];
         for other in procfs::process::all_processes()?.flatten() {
             if other.stat().is_ok_and(|stat| stat.ppid == pid) {

@@ -14,13 +14,28 @@ use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep_until};
 
+use crate::Result;
 use crate::contestant::TOKEN;
 use crate::payload::Payload;
-use crate::{Load, Result};
+
+/// How it sends, and when it ends.
+#[derive(Clone, Copy, Debug)]
+pub struct Pattern {
+    pub connections: usize,
+    /// Deliveries a second of all connections; none: as many as go
+    pub rate: Option<u64>,
+    pub until: Until,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Until {
+    Passed(Duration),
+    /// So many deliveries of each connection
+    Sent(u64),
+}
 
 pub struct Driven {
     pub deliveries: u64,
-    pub bytes: u64,
     pub time: Duration,
     /// Microseconds
     pub latency: Histogram<u64>,
@@ -31,31 +46,25 @@ pub async fn drive(
     address: SocketAddr,
     base_path: &'static str,
     payloads: &[Payload],
-    load: &Load,
-    time: Duration,
+    pattern: Pattern,
 ) -> Result<Driven> {
     let local = LocalSet::new();
     let started = Instant::now();
-    let until = started + time;
-    // Spread over the connections: each sends at its share of the rate, whether or not the last answer was slow.
-    let every = load.rate.map(|rate| Duration::from_secs_f64(load.connections as f64 / rate as f64));
     let mut tasks = Vec::new();
-    for connection in 0..load.connections {
+    for connection in 0..pattern.connections {
         let share: Rc<[(String, Bytes)]> = payloads
             .iter()
             .skip(connection)
-            .step_by(load.connections)
+            .step_by(pattern.connections)
             .map(|payload| (format!("{base_path}/{}", payload.path), payload.json.clone()))
             .collect();
-        let offset = every.map_or(Duration::ZERO, |every| every.mul_f64(fastrand::f64()));
-        tasks.push(local.spawn_local(send(address, share, started + offset, until, every)));
+        tasks.push(local.spawn_local(send(address, share, started, pattern)));
     }
     local.await;
-    let mut all = Driven { deliveries: 0, bytes: 0, time: started.elapsed(), latency: Histogram::new(3)? };
+    let mut all = Driven { deliveries: 0, time: started.elapsed(), latency: Histogram::new(3)? };
     for task in tasks {
         let driven = task.await??;
         all.deliveries += driven.deliveries;
-        all.bytes += driven.bytes;
         all.latency.add(driven.latency)?;
     }
     Ok(all)
@@ -64,21 +73,24 @@ pub async fn drive(
 async fn send(
     address: SocketAddr,
     share: Rc<[(String, Bytes)]>,
-    first: Instant,
-    until: Instant,
-    every: Option<Duration>,
+    started: Instant,
+    pattern: Pattern,
 ) -> Result<Driven> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(TcpStream::connect(address).await?)).await?;
     tokio::task::spawn_local(connection);
-    let mut driven = Driven { deliveries: 0, bytes: 0, time: Duration::ZERO, latency: Histogram::new(3)? };
-    let mut due = first;
+    let mut driven = Driven { deliveries: 0, time: Duration::ZERO, latency: Histogram::new(3)? };
+    // Spread over the connections: each sends at its share of the rate, whether or not the last answer was slow.
+    let every = pattern.rate.map(|rate| Duration::from_secs_f64(pattern.connections as f64 / rate as f64));
+    let mut due = started + every.map_or(Duration::ZERO, |every| every.mul_f64(fastrand::f64()));
     for (path, json) in share.iter().cycle() {
         if let Some(every) = every {
             sleep_until(due).await;
             due += every;
         }
-        if Instant::now() >= until {
-            break;
+        match pattern.until {
+            Until::Passed(time) if started.elapsed() >= time => break,
+            Until::Sent(most) if driven.deliveries >= most => break,
+            _ => {}
         }
         let request = Request::put(path)
             .header("host", "lakehook")
@@ -87,7 +99,7 @@ async fn send(
             .header("user-agent", "HAPI-FHIR/8.8.0 (FHIR Client; FHIR 4.0.1/R4; apache)")
             .body(Full::new(json.clone()))?;
         // Counted from when it was due: a stall must not hide behind itself.
-        let started = every.map_or_else(Instant::now, |every| due - every);
+        let begun = every.map_or_else(Instant::now, |every| due - every);
         sender.ready().await?;
         let response = sender.send_request(request).await?;
         let status = response.status();
@@ -95,9 +107,8 @@ async fn send(
         if !status.is_success() {
             return Err(format!("{path} was answered {status}").into());
         }
-        driven.latency.record(u64::try_from(started.elapsed().as_micros())?.max(1))?;
+        driven.latency.record(u64::try_from(begun.elapsed().as_micros())?.max(1))?;
         driven.deliveries += 1;
-        driven.bytes += json.len() as u64;
     }
     Ok(driven)
 }

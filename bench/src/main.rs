@@ -4,8 +4,11 @@
 
 mod contestant;
 mod drive;
+mod instructions;
+mod memory;
 mod payload;
 mod report;
+mod start;
 mod upstream;
 
 use std::path::PathBuf;
@@ -14,6 +17,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use contestant::{Contestant, Programs};
+use drive::{Pattern, Until};
+use instructions::Instructions;
+use memory::Memory;
+use payload::Resources;
 use report::{Measured, Report};
 use upstream::Upstream;
 
@@ -29,24 +36,22 @@ struct Cli {
 enum Command {
     /// Measure; the programs must be built
     Load(Box<Load>),
+    /// Instructions of one delivery, counted by callgrind: the same on a busy machine
+    Instructions(Box<Instructions>),
+    /// Peak memory with many deliveries in flight at once
+    Memory(Box<Memory>),
+    /// From the start of the process until it is ready
+    Start(start::Start),
     /// Show two results of `load --json` side by side
     Compare { before: PathBuf, after: PathBuf },
 }
 
 #[derive(Args)]
 pub struct Load {
-    /// Where `lakehook` and `bare-proxy` are
-    #[arg(long, default_value = "target/release")]
-    programs: PathBuf,
-    /// aws-sigv4-proxy as shipped, if there is one
-    #[arg(long)]
-    sigv4_proxy: Option<PathBuf>,
-    /// aws-sigv4-proxy with its idle pool raised
-    #[arg(long)]
-    sigv4_proxy_tuned: Option<PathBuf>,
-    /// Folder of R4 resources as JSON; else a mix of our own
-    #[arg(long, env = "LAKEHOOK_BENCH_RESOURCES")]
-    resources: Option<PathBuf>,
+    #[command(flatten)]
+    programs: Programs,
+    #[command(flatten)]
+    resources: Resources,
     /// Connections of the sender
     #[arg(long, default_value_t = 32)]
     connections: usize,
@@ -62,23 +67,18 @@ pub struct Load {
     /// Upstream over TLS, as HealthLake is
     #[arg(long)]
     tls: bool,
-    /// Bytes of each resource, instead of real ones
-    #[arg(long)]
-    size: Option<usize>,
-    /// Only these contestants
-    #[arg(long)]
-    only: Vec<String>,
     /// Where the result is written
     #[arg(long)]
     json: Option<PathBuf>,
 }
 
 fn main() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match Cli::parse().command {
-        Command::Load(load) => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(measure(&load))
-        }
+        Command::Load(load) => runtime.block_on(measure(&load)),
+        Command::Instructions(instructions) => runtime.block_on(instructions.count()),
+        Command::Memory(memory) => runtime.block_on(memory.measure()),
+        Command::Start(start) => runtime.block_on(start.measure()),
         Command::Compare { before, after } => {
             report::compare(&Report::read(&before)?, &Report::read(&after)?)
         }
@@ -86,15 +86,11 @@ fn main() -> Result<()> {
 }
 
 async fn measure(load: &Load) -> Result<()> {
-    let payloads = payload::payloads(load)?;
+    let payloads = load.resources.payloads(load.connections)?;
     let upstream = Upstream::start(load.tls, load.connections).await?;
-    let programs = Programs::of(load);
-    let mut contestants = Vec::new();
-    for mut contestant in programs.all(&upstream)? {
-        if load.only.is_empty() || load.only.contains(&contestant.name) {
-            contestant.start().await?;
-            contestants.push(contestant);
-        }
+    let mut contestants = load.programs.all(&upstream)?;
+    for contestant in &mut contestants {
+        contestant.start().await?;
     }
     let mut report = Report::new(load, &payloads);
     for contestant in &contestants {
@@ -125,7 +121,8 @@ async fn turn(
     time: Duration,
 ) -> Result<Measured> {
     let before = contestant.cpu()?;
-    let driven = drive::drive(contestant.address, contestant.base_path, payloads, load, time).await?;
+    let pattern = Pattern { connections: load.connections, rate: load.rate, until: Until::Passed(time) };
+    let driven = drive::drive(contestant.address, contestant.base_path, payloads, pattern).await?;
     let cpu = contestant.cpu()? - before;
     Ok(Measured::of(driven, cpu))
 }

@@ -1,10 +1,22 @@
 //! What is sent: real resources, each under an id of its own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use clap::Args;
 
-use crate::{Load, Result};
+use crate::Result;
+
+/// What is to be sent.
+#[derive(Args)]
+pub struct Resources {
+    /// Folder of R4 resources as JSON; else a mix of our own
+    #[arg(long, env = "LAKEHOOK_BENCH_RESOURCES")]
+    resources: Option<PathBuf>,
+    /// Bytes of each resource, instead of real ones
+    #[arg(long)]
+    size: Option<usize>,
+}
 
 pub struct Payload {
     /// `Type/id`
@@ -32,18 +44,26 @@ const PAYLOADS: usize = 20_000;
 /// With the sender's own memory in mind (bytes)
 const MOST: usize = 256 << 20;
 
-pub fn payloads(load: &Load) -> Result<Vec<Payload>> {
-    let originals = match (load.size, &load.resources) {
-        (Some(size), _) => vec![of_size(size)],
-        (None, Some(folder)) => everyday(folder)?,
-        (None, None) => vec![of_size(600), of_size(1_200), of_size(2_300), of_size(8_000)],
-    };
-    if originals.is_empty() {
-        return Err("no resource of an everyday type in the folder".into());
+impl Resources {
+    pub fn payloads(&self, connections: usize) -> Result<Vec<Payload>> {
+        let originals = match (self.size, &self.resources) {
+            (Some(size), _) => vec![of_size(size)],
+            (None, Some(folder)) => everyday(folder)?,
+            (None, None) => vec![of_size(600), of_size(1_200), of_size(2_300), of_size(8_000)],
+        };
+        if originals.is_empty() {
+            return Err("no resource of an everyday type in the folder".into());
+        }
+        let mean = originals.iter().map(|(_, json)| json.len()).sum::<usize>() / originals.len();
+        let count = PAYLOADS.min((MOST / mean).max(connections * 2));
+        Ok((0..count).map(|n| numbered(&originals[n % originals.len()], n)).collect())
     }
-    let mean = originals.iter().map(|(_, json)| json.len()).sum::<usize>() / originals.len();
-    let count = PAYLOADS.min((MOST / mean).max(load.connections * 2));
-    Ok((0..count).map(|n| numbered(&originals[n % originals.len()], n)).collect())
+}
+
+/// So many resources of about so many bytes.
+pub fn of_one_size(size: usize, count: usize) -> Vec<Payload> {
+    let original = of_size(size);
+    (0..count).map(|n| numbered(&original, n)).collect()
 }
 
 /// The same resource under another id.

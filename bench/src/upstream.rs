@@ -17,9 +17,9 @@ pub struct Upstream {
     /// `proxy_pass` to it, for comparison
     pub nginx_proxy_port: u16,
     /// nginx's master, to be measured as a proxy
-    pub proxy_pid: u32,
+    pub proxy_pid: Option<u32>,
     children: Vec<Child>,
-    _directory: TempDir,
+    _directory: Option<TempDir>,
 }
 
 pub fn free_port() -> Result<u16> {
@@ -27,6 +27,20 @@ pub fn free_port() -> Result<u16> {
 }
 
 impl Upstream {
+    /// What listens at that port of this machine.
+    pub fn elsewhere(port: u16) -> Self {
+        let url = format!("http://localhost:{port}");
+        Self {
+            url,
+            port,
+            ca: None,
+            nginx_proxy_port: 0,
+            proxy_pid: None,
+            children: Vec::new(),
+            _directory: None,
+        }
+    }
+
     pub async fn start(tls: bool, connections: usize) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let (port, proxy_port) = (free_port()?, free_port()?);
@@ -43,10 +57,11 @@ impl Upstream {
             ca = Some(cert);
         }
         let scheme = if tls { "https" } else { "http" };
+        // 201 always: of a 200 nginx judges `If-Match` itself, by an ETag that it has not.
         let answering = format!(
             r#"server {{ listen 127.0.0.1:{port}{listen} backlog=4096; server_name localhost; {ssl}
                location / {{ add_header ETag 'W/"1"'; add_header x-amzn-requestid bench; default_type application/fhir+json;
-               return 200 '{{"resourceType":"Patient"}}'; }} }}"#
+               return 201 '{{"resourceType":"Patient"}}'; }} }}"#
         );
         let proxying = format!(
             r#"upstream healthlake {{ server localhost:{port}; keepalive {connections}; }}
@@ -55,7 +70,7 @@ impl Upstream {
         );
         let answers = nginx(&directory, "answers", &answering)?;
         let proxy = nginx(&directory, "proxies", &proxying)?;
-        let proxy_pid = proxy.id();
+        let proxy_pid = Some(proxy.id());
         wait_for(port).await?;
         wait_for(proxy_port).await?;
         let url = format!("{scheme}://localhost:{port}");
@@ -66,7 +81,7 @@ impl Upstream {
             nginx_proxy_port: proxy_port,
             proxy_pid,
             children: vec![answers, proxy],
-            _directory: directory,
+            _directory: Some(directory),
         })
     }
 }
@@ -89,7 +104,7 @@ fn nginx(directory: &TempDir, name: &str, servers: &str) -> Result<Child> {
 
 /// Until something listens there.
 pub async fn wait_for(port: u16) -> Result<()> {
-    for _ in 0..1_000 {
+    for _ in 0..6_000 {
         if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
             return Ok(());
         }

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use lakehook::sandbox::Config;
 use serde_json::{Value, json};
 
 use crate::support::app::{Ran, TestApp, lakehook};
@@ -18,8 +19,13 @@ pub struct Bench {
 
 impl Bench {
     async fn start(cdr: SmallCdr) -> Self {
+        Self::start_with(cdr, |_| {}).await
+    }
+
+    pub async fn start_with(cdr: SmallCdr, sandbox: impl FnOnce(&mut Config)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let app = TestApp::builder()
+            .sandbox(sandbox)
             .env("LAKEHOOK_DATA_DIR", directory.path().to_str().unwrap())
             .env("LAKEHOOK_CDR_URL", &cdr.url)
             .start()
@@ -32,7 +38,7 @@ impl Bench {
     }
 
     /// What HealthLake has is what the CDR has.
-    fn assert_equal(&self) {
+    pub fn assert_equal(&self) {
         let mut alive = self.app.alive();
         alive.sort();
         assert_eq!(alive, self.cdr.keys());
@@ -60,7 +66,7 @@ fn without_meta(mut resource: Value) -> Value {
     resource
 }
 
-fn fill(cdr: &SmallCdr, kind: &str, n: usize) {
+pub fn fill(cdr: &SmallCdr, kind: &str, n: usize) {
     for at in 0..n {
         // Some in the same millisecond, some far apart.
         let apart = [0, 1, 50_000, 9_000_000][at % 4];

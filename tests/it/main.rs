@@ -6,6 +6,7 @@
 mod backfill;
 mod backfill_hapi;
 mod backfill_import;
+mod backfill_live;
 mod callers;
 mod captures;
 mod cli;
