@@ -37,6 +37,9 @@ pub struct Programs {
     /// aws-sigv4-proxy with its idle pool raised
     #[arg(long)]
     sigv4_proxy_tuned: Option<PathBuf>,
+    /// Another build of lakehook, to be measured beside
+    #[arg(long)]
+    lakehook_before: Option<PathBuf>,
     /// Only these contestants
     #[arg(long)]
     only: Vec<String>,
@@ -51,6 +54,11 @@ impl Programs {
         let mut all = vec![nginx(upstream), self.bare(upstream)?, self.lakehook(upstream)?];
         if upstream.ca.is_none() {
             all.push(contestant("direct", upstream.port, "", None));
+        }
+        if let Some(program) = &self.lakehook_before {
+            let mut before = lakehook(program, upstream)?;
+            before.name = "lakehook-before".into();
+            all.push(before);
         }
         let peers =
             [("aws-sigv4-proxy", &self.sigv4_proxy), ("aws-sigv4-proxy-tuned", &self.sigv4_proxy_tuned)];

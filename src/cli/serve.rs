@@ -19,7 +19,7 @@ use crate::sandbox::Sandbox;
 use crate::settings::{Plan, Settings, plan as build, wish};
 
 pub(super) async fn run(settings: Settings, sources: &Sources) -> ExitCode {
-    let log = match telemetry::start(&settings.log.log, settings.log.log_format) {
+    let log = match telemetry::start_gathered(&settings.log.log, settings.log.log_format) {
         Ok(log) => log,
         Err(error) => return fail(USAGE, &format!("--log: {error}")),
     };
@@ -27,7 +27,9 @@ pub(super) async fn run(settings: Settings, sources: &Sources) -> ExitCode {
         Ok(prepared) => prepared,
         Err(code) => return code,
     };
-    match serve(plan, sandbox, log).await {
+    let served = serve(plan, sandbox, log).await;
+    telemetry::end();
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => fail(FAILED, &text),
     }

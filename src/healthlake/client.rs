@@ -7,10 +7,12 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, IF_MATCH, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use reqwest::Url;
 use tokio::time::{Instant, timeout_at};
 
 use super::credentials::{Clock, Held};
-use super::sign::{SERVICE, Scope, add_signature};
+use super::sign::SERVICE;
+use super::signer::Signer;
 use super::{CouldNot, Endpoint, Manager, Meaning, Said, Trust};
 use crate::delivery::Key;
 use crate::order::record::Etag;
@@ -57,7 +59,8 @@ pub struct HealthLake {
     endpoint: Endpoint,
     wire: Wire,
     credentials: Arc<Manager>,
-    region: String,
+    signer: Signer,
+    /// Of every request; `host` too
     headers: HeaderMap,
     clock: Clock,
     last: ArcSwapOption<LastAnswer>,
@@ -91,7 +94,7 @@ pub(crate) type Simulated = Arc<
 
 struct Call {
     method: Method,
-    url: String,
+    url: Url,
     if_match: Option<Etag>,
     /// The answer is read to this size (bytes).
     limit: usize,
@@ -132,6 +135,8 @@ impl HealthLake {
             // One request a connection: what the pool holds is then what may be in flight.
             .http1_only()
             .redirect(reqwest::redirect::Policy::none())
+            // Whether to send again is decided here, where the order is known.
+            .retry(reqwest::retry::never())
             .pool_max_idle_per_host(options.pool)
             .pool_idle_timeout(options.pool_idle_timeout)
             .connect_timeout(options.connect_timeout)
@@ -140,6 +145,7 @@ impl HealthLake {
             builder = builder.no_proxy();
         }
         let mut headers = HeaderMap::new();
+        headers.insert(HOST, endpoint.authority());
         headers.insert(ACCEPT, HeaderValue::from_static("application/fhir+json"));
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("lakehook/", env!("CARGO_PKG_VERSION"))));
         if let Some(level) = options.validation_level {
@@ -150,7 +156,7 @@ impl HealthLake {
             endpoint,
             wire: Wire::Http(client),
             credentials,
-            region: options.region,
+            signer: Signer::new(SERVICE, options.region),
             headers,
             clock,
             last: ArcSwapOption::empty(),
@@ -168,7 +174,7 @@ impl HealthLake {
             endpoint,
             wire: Wire::Simulated(wire),
             credentials,
-            region: String::new(),
+            signer: Signer::new(SERVICE, String::new()),
             headers: HeaderMap::new(),
             clock,
             last: ArcSwapOption::empty(),
@@ -226,10 +232,11 @@ impl HealthLake {
     /// GET of what lies below the data store, as `Patient?_count=100`; of the answer at most `limit` bytes are
     /// read. The query is signed as it stands: its values must be percent-encoded.
     pub async fn ask(&self, below: &str, limit: usize, deadline: Instant) -> Result<Exchange, CouldNot> {
-        self.get(format!("{}/{below}", self.endpoint.as_str()), limit, deadline).await
+        let url = format!("{}/{below}", self.endpoint.as_str()).parse().map_err(|_| CouldNot::Sign)?;
+        self.get(url, limit, deadline).await
     }
 
-    async fn get(&self, url: String, limit: usize, deadline: Instant) -> Result<Exchange, CouldNot> {
+    async fn get(&self, url: Url, limit: usize, deadline: Instant) -> Result<Exchange, CouldNot> {
         let call = Call { method: Method::GET, url, if_match: None, limit };
         let exchange = async {
             let held = self.credentials.current().await.map_err(|_| CouldNot::Credentials)?;
@@ -282,24 +289,22 @@ impl HealthLake {
         if let Ok(Exchange { said, .. }) = &result {
             self.last.store(Some(Arc::new(LastAnswer { status: said.status.as_u16(), at: (self.clock)() })));
         }
-        export_log(&call.method, &call.url, &result, body.len(), started);
+        export_log(&call.method, call.url.as_str(), &result, body.len(), started);
         result
     }
 
     fn signed(&self, call: &Call, body: &Bytes, held: &Held) -> Result<reqwest::Request, CouldNot> {
-        let url = reqwest::Url::parse(&call.url).map_err(|_| CouldNot::Sign)?;
         let mut headers = self.headers.clone();
-        headers.insert(HOST, host(&url).ok_or(CouldNot::Sign)?);
         if call.method == Method::PUT {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/fhir+json"));
         }
         if let Some(etag) = call.if_match {
             headers.insert(IF_MATCH, HeaderValue::from_str(&etag.header()).map_err(|_| CouldNot::Sign)?);
         }
-        let scope = Scope { service: SERVICE, region: &self.region, time: (self.clock)() };
-        add_signature(&call.method, url.as_str(), &mut headers, body, &held.identity, scope)
+        self.signer
+            .sign(&call.method, &call.url, &mut headers, body, held, (self.clock)())
             .map_err(|_| CouldNot::Sign)?;
-        let mut request = reqwest::Request::new(call.method.clone(), url);
+        let mut request = reqwest::Request::new(call.method.clone(), call.url.clone());
         *request.headers_mut() = headers;
         if call.method == Method::PUT {
             *request.body_mut() = Some(body.clone().into());
@@ -318,7 +323,8 @@ async fn send(
         .execute(request)
         .await
         .map_err(|error| if error.is_connect() { CouldNot::Connect } else { CouldNot::Cut })?;
-    let mut body = Vec::new();
+    let stated = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
+    let mut body = Vec::with_capacity(stated.min(limit));
     while let Some(chunk) = response.chunk().await.map_err(|_| CouldNot::Cut)? {
         if body.len() + chunk.len() > limit {
             break;
@@ -331,7 +337,7 @@ async fn send(
 
 #[cfg(test)]
 async fn simulate(wire: &Simulated, call: &Call, body: &Bytes) -> Result<Exchange, CouldNot> {
-    let mut request = http::Request::builder().method(call.method.clone()).uri(&call.url);
+    let mut request = http::Request::builder().method(call.method.clone()).uri(call.url.as_str());
     if let Some(etag) = call.if_match {
         request = request.header(IF_MATCH, etag.header());
     }
@@ -339,15 +345,6 @@ async fn simulate(wire: &Simulated, call: &Call, body: &Bytes) -> Result<Exchang
     let (parts, body) = response.into_parts();
     let said = Said::read(&call.method, parts.status, &parts.headers, &body);
     Ok(Exchange { said, headers: parts.headers, body })
-}
-
-/// `host` as the client will send it: with a port only where the URL has one.
-fn host(url: &reqwest::Url) -> Option<HeaderValue> {
-    let host = url.host_str()?;
-    match url.port() {
-        Some(port) => HeaderValue::from_str(&format!("{host}:{port}")).ok(),
-        None => HeaderValue::from_str(host).ok(),
-    }
 }
 
 /// The export troubleshooting log: each exchange with HealthLake, nothing of a resource's content.

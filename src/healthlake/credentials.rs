@@ -47,6 +47,18 @@ pub struct Manager {
     last_failure: Mutex<Option<(Instant, CredentialsError)>>,
 }
 
+impl Held {
+    pub(super) fn of(credentials: Credentials, generation: u64) -> Self {
+        Self {
+            has_token: credentials.session_token().is_some(),
+            expires_at: credentials.expiry(),
+            identity: credentials.into(),
+            generation,
+            obtained: Instant::now(),
+        }
+    }
+}
+
 impl Manager {
     pub fn new(provider: SharedCredentialsProvider, clock: Clock) -> Arc<Self> {
         Arc::new(Self {
@@ -152,13 +164,7 @@ impl Manager {
                 Some((Instant::now(), error.clone()));
             error
         })?;
-        let held = Arc::new(Held {
-            has_token: credentials.session_token().is_some(),
-            expires_at: credentials.expiry(),
-            identity: credentials.into(),
-            generation: self.generations.fetch_add(1, Ordering::Relaxed),
-            obtained: Instant::now(),
-        });
+        let held = Arc::new(Held::of(credentials, self.generations.fetch_add(1, Ordering::Relaxed)));
         self.current.store(Some(held.clone()));
         tracing::debug!(generation = held.generation, "AWS credentials renewed");
         Ok(held)

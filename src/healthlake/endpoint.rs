@@ -4,6 +4,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use http::HeaderValue;
 use reqwest::Url;
 
 use crate::delivery::Key;
@@ -12,6 +13,7 @@ use crate::delivery::Key;
 pub struct Endpoint {
     /// Ends in `/r4`, without a slash behind it.
     base: String,
+    url: Url,
     host: String,
 }
 
@@ -53,15 +55,33 @@ impl Endpoint {
         }
         let r4 = if path.ends_with("/r4") { "" } else { "/r4" };
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        Ok(Self { base: format!("{}://{host}{port}{path}{r4}", url.scheme()), host })
+        let base = format!("{}://{host}{port}{path}{r4}", url.scheme());
+        let url = Url::parse(&base).map_err(|e| EndpointError::NotAUrl(e.to_string()))?;
+        Ok(Self { base, url, host })
     }
 
-    pub fn resource(&self, key: &Key) -> String {
-        format!("{}/{}/{}", self.base, key.resource_type(), key.id())
+    pub fn resource(&self, key: &Key) -> Url {
+        self.below([key.resource_type(), key.id()])
     }
 
-    pub fn metadata(&self) -> String {
-        format!("{}/metadata", self.base)
+    pub fn metadata(&self) -> Url {
+        self.below(["metadata"])
+    }
+
+    /// Parses nothing but the segments.
+    fn below<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> Url {
+        let mut url = self.url.clone();
+        // An http URL has a path.
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.extend(segments);
+        }
+        url
+    }
+
+    /// Header `host` as the client sends it: with a port only where the URL has one.
+    pub fn authority(&self) -> HeaderValue {
+        let authority = self.base.split('/').nth(2).unwrap_or(&self.host);
+        HeaderValue::from_str(authority).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 
     pub fn host(&self) -> &str {
@@ -114,16 +134,27 @@ mod tests {
     fn the_endpoint_is_taken_with_and_without_r4_and_slash() {
         for tail in ["", "/", "/r4", "/r4/"] {
             let endpoint = Endpoint::parse(&format!("{STORE}{tail}"), false).unwrap();
-            assert_eq!(endpoint.metadata(), format!("{STORE}/r4/metadata"), "{tail}");
+            assert_eq!(endpoint.metadata().as_str(), format!("{STORE}/r4/metadata"), "{tail}");
             let key = Key::new("Patient", "p.1").unwrap();
-            assert_eq!(endpoint.resource(&key), format!("{STORE}/r4/Patient/p.1"), "{tail}");
+            assert_eq!(endpoint.resource(&key).as_str(), format!("{STORE}/r4/Patient/p.1"), "{tail}");
+        }
+    }
+
+    #[test]
+    fn the_authority_has_a_port_where_the_url_has_one() {
+        for (url, authority) in [
+            (STORE, "healthlake.us-east-1.amazonaws.com"),
+            ("https://healthlake.us-east-1.amazonaws.com:443/datastore/a", "healthlake.us-east-1.amazonaws.com"),
+            ("http://[::1]:8180/datastore/a", "[::1]:8180"),
+        ] {
+            assert_eq!(Endpoint::parse(url, false).unwrap().authority(), authority);
         }
     }
 
     #[test]
     fn prefixes_before_r4_are_kept() {
         let endpoint = Endpoint::parse(&format!("{STORE}/patientaccess/v2/r4/"), false).unwrap();
-        assert_eq!(endpoint.metadata(), format!("{STORE}/patientaccess/v2/r4/metadata"));
+        assert_eq!(endpoint.metadata().as_str(), format!("{STORE}/patientaccess/v2/r4/metadata"));
     }
 
     #[test]

@@ -62,8 +62,10 @@ pub enum CouldNot {
 impl Said {
     pub fn read(method: &Method, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
         let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let outcome = Outcome::parse(body);
-        let exception = exception_name(header("x-amzn-errortype"), body);
+        // The resource that a success returns is not looked into.
+        let told = if status.is_success() { &[][..] } else { body };
+        let outcome = Outcome::parse(told);
+        let exception = exception_name(header("x-amzn-errortype"), told);
         let meaning = meaning(method, status, headers, body, outcome.as_ref(), exception.as_deref());
         Self {
             status,

@@ -6,6 +6,7 @@ mod credentials;
 mod endpoint;
 mod meaning;
 mod sign;
+mod signer;
 mod sts;
 mod trust;
 

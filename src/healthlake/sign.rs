@@ -1,6 +1,5 @@
 //! SigV4 for HealthLake: what is signed is what is sent.
 
-use std::fmt::Write;
 use std::time::SystemTime;
 
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
@@ -60,12 +59,11 @@ pub fn add_signature(
     Ok(())
 }
 
-fn sha256_hex(bytes: &[u8]) -> String {
-    let mut hex = String::with_capacity(64);
-    for byte in Sha256::digest(bytes) {
-        let _ = write!(hex, "{byte:02x}");
-    }
-    hex
+pub(super) fn sha256_hex(bytes: &[u8]) -> String {
+    let mut text = vec![0; 64];
+    // Twice a digest's length is what it takes; and hex is ASCII.
+    let _ = hex::encode_to_slice(Sha256::digest(bytes), &mut text);
+    String::from_utf8(text).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::Subscriptions;
 use super::console::{self, Sessions};
 use super::control::{self, Control};
 use super::metrics::Now;
-use super::telemetry::LogControl;
+use super::telemetry::{self, LogControl};
 use crate::deadletter::Keeper;
 use crate::receive::App;
 use crate::reconcile::Status;
@@ -65,6 +65,7 @@ async fn metrics(State(admin): State<Admin>) -> Response {
         bytes_in_flight: app.admission.bytes_in_flight(),
         dead_letters: app.forward.dead_letters.as_ref().map(Keeper::usage).unwrap_or_default(),
         remembered: app.forward.store.len().unwrap_or_default(),
+        log_lines_dropped: telemetry::dropped_lines(),
         credentials_expire: expires.map_or(0.0, seconds),
     });
     ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()

@@ -18,7 +18,6 @@ use super::admin::Admin;
 use super::delivery_log;
 use crate::delivery::{Addressed, Delivery, Key};
 use crate::explain::{Explained, explain as explain_resource};
-use crate::forward::Report;
 use crate::mirror::{SOURCE_HEADER, Source, Told};
 use crate::receive::{App, Caller, Callers};
 
@@ -90,9 +89,9 @@ pub async fn deliver(
     };
     // From here on it runs to its end, whether or not the command waits for it.
     let ended = tokio::spawn(async move {
-        let report = forward(&app, delivery, source).await;
+        let told = forward(&app, delivery, source).await;
         drop((turn, admitted));
-        Told::of(&report)
+        told
     });
     match ended.await {
         Ok(told) => Json(told).into_response(),
@@ -101,12 +100,13 @@ pub async fn deliver(
 }
 
 /// A delivery that a person or a command asks for: forwarded, counted and logged as those of the CDR are.
-pub(super) async fn forward(app: &App, delivery: Delivery, source: Source) -> Report {
+pub(super) async fn forward(app: &App, delivery: Delivery, source: Source) -> Told {
     let report = app.forward.forward(delivery, source, Instant::now() + app.limits.deadline).await;
     app.metrics.delivered(&report);
     let id = delivery_log::commanded(&report);
-    app.recent.add(&id, &report);
-    report
+    let told = Told::of(&report);
+    app.recent.add(&id, report);
+    told
 }
 
 /// What is known of one resource, here and on both sides.

@@ -6,6 +6,8 @@ pub mod control;
 pub mod delivery_log;
 pub mod health;
 mod lifecycle;
+mod log_json;
+mod log_writer;
 mod metrics;
 mod recent;
 mod reconcile_metrics;

@@ -1,9 +1,7 @@
-//! The extractor: authenticates, bounds and parses a request; handlers never see a raw one.
-
-use std::sync::Arc;
+//! Authenticates, bounds and parses a request; what follows never sees a raw one.
 
 use axum::body::Body;
-use axum::extract::{FromRequest, Request};
+use axum::extract::Request;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Method};
@@ -43,11 +41,9 @@ pub struct Arrived(pub Instant);
 
 const DELETED_RESOURCE: &str = "x-medplum-deleted-resource";
 
-impl FromRequest<Arc<App>> for Intake {
-    type Rejection = Verdict;
-
-    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Verdict> {
-        let arrived = request.extensions().get::<Arrived>().map_or_else(Instant::now, |arrived| arrived.0);
+impl Intake {
+    pub async fn take(request: Request, app: &App, arrived: Arrived) -> Result<Self, Verdict> {
+        let Arrived(arrived) = arrived;
         let (parts, mut body) = request.into_parts();
         let certificate = parts.extensions.get::<Peer>().is_some_and(|peer| peer.certificate);
         let caller = app.callers.head(&parts.headers, certificate);

@@ -4,6 +4,7 @@ mod admission;
 mod body;
 mod bundle;
 mod callers;
+mod detached;
 mod intake;
 mod listen;
 mod media;

@@ -1,26 +1,26 @@
-//! The routes and the layers, each list at a glance.
+//! The routes at a glance, and what surrounds every delivery.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
-use tower::ServiceBuilder;
-use tower_http::catch_panic::CatchPanicLayer;
 
 use super::bundle::Item;
+use super::detached::Detached;
 use super::intake::{Arrived, Intake, Notification};
 use super::listen::Peer;
 use super::{Admission, Callers};
 use crate::answer::{self, Answered};
 use crate::forward::{Forward, Report};
 use crate::mirror::Source;
-use crate::operate::delivery_log::{self, Received};
+use crate::operate::delivery_log::{self, Received, Shape};
 use crate::operate::{Lifecycle, Metrics, Recent, health};
 use crate::verdict::Verdict;
 
@@ -48,30 +48,41 @@ pub struct App {
 }
 
 pub fn router(app: Arc<App>) -> Router {
-    let layers = ServiceBuilder::new()
-        // Outermost: a panic anywhere below is an answer, not a cut connection.
-        .layer(CatchPanicLayer::custom(|_| Verdict::Internal.into_response()))
-        // Sees every delivery, refused ones too: the deadline counts from here.
-        .layer(from_fn(observe))
-        // Before authentication: a balancer must see 503 from an instance that goes away.
-        .layer(from_fn_with_state(app.clone(), refuse_when_stopping));
     Router::new()
         // Everything but the health checks is a delivery; `receive::path` says what is one.
-        .fallback(deliver)
-        .layer(layers)
+        .fallback(notification)
         .route("/healthz", get(health::healthz))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .with_state(app)
 }
 
-/// From here on the delivery runs to its end, whether or not the caller waits for it.
-async fn deliver(
-    State(app): State<Arc<App>>,
-    received: axum::Extension<Arc<Received>>,
-    intake: Result<Intake, Verdict>,
-) -> Response {
-    let intake = match intake {
+/// What would be layers elsewhere stands here as it is run, from the outside in: each layer of axum's is a box and a
+/// clone for every delivery.
+async fn notification(State(app): State<Arc<App>>, request: Request) -> Response {
+    // Refused ones too: the deadline counts from here.
+    let arrived = Arrived(Instant::now());
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.address);
+    let received = Arc::new(Received::new(peer, request.headers()));
+    let method = request.method().clone();
+    let shape = Shape::of(request.headers());
+    let mut response = if app.lifecycle.is_stopping() {
+        // Before authentication: a balancer must see 503 from an instance that goes away.
+        Verdict::ShuttingDown.into_response()
+    } else {
+        // A panic anywhere below is an answer, not a cut connection.
+        let delivered = AssertUnwindSafe(deliver(app, received.clone(), request, arrived)).catch_unwind();
+        delivered.await.unwrap_or_else(|_| Verdict::Internal.into_response())
+    };
+    let verdict = response.extensions().get::<Answered>().map_or("none", |answered| answered.0);
+    delivery_log::notification(&received, &method, &shape, response.status(), verdict, arrived.0.elapsed());
+    name_it(response.headers_mut(), &received);
+    response
+}
+
+/// From the moment it is understood the delivery runs to its end, whether or not the caller waits for it.
+async fn deliver(app: Arc<App>, received: Arc<Received>, request: Request, arrived: Arrived) -> Response {
+    let intake = match Intake::take(request, &app, arrived).await {
         Ok(intake) => intake,
         Err(verdict) => {
             app.metrics.rejected(&verdict);
@@ -79,12 +90,13 @@ async fn deliver(
             return verdict.into_response();
         }
     };
-    let detached = tokio::spawn(async move {
-        let response = run(&app, &received, intake.notification, intake.deadline).await;
-        drop(intake.admitted);
+    let Intake { notification, deadline, admitted } = intake;
+    let detached = Detached::new(async move {
+        let response = run(&app, &received, notification, deadline).await;
+        drop(admitted);
         response
     });
-    detached.await.unwrap_or_else(|_| Verdict::Internal.into_response())
+    detached.await
 }
 
 async fn run(app: &App, received: &Received, notification: Notification, deadline: Instant) -> Response {
@@ -116,31 +128,8 @@ async fn run(app: &App, received: &Received, notification: Notification, deadlin
 
 fn record(app: &App, received: &Received, report: Report) -> Verdict {
     app.metrics.delivered(&report);
-    app.recent.add(&received.id, &report);
     delivery_log::delivered(received, &report);
-    report.verdict
-}
-
-async fn refuse_when_stopping(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    if app.lifecycle.is_stopping() {
-        return Verdict::ShuttingDown.into_response();
-    }
-    next.run(request).await
-}
-
-async fn observe(mut request: Request, next: Next) -> Response {
-    let arrived = Instant::now();
-    let peer = request.extensions().get::<Peer>().map(|peer| peer.address);
-    let received = Arc::new(Received::new(peer, request.headers()));
-    let method = request.method().clone();
-    let shape = delivery_log::Shape::of(request.headers());
-    request.extensions_mut().insert(Arrived(arrived));
-    request.extensions_mut().insert(received.clone());
-    let mut response = next.run(request).await;
-    let verdict = response.extensions().get::<Answered>().map_or("none", |answered| answered.0);
-    delivery_log::notification(&received, &method, &shape, response.status(), verdict, arrived.elapsed());
-    name_it(response.headers_mut(), &received);
-    response
+    app.recent.add(&received.id, report)
 }
 
 /// The delivery's id in our log, for whoever reads the CDR's.

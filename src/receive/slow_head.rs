@@ -50,22 +50,41 @@ pub struct SlowHead<T> {
     phase: Phase,
     seen: u64,
     http2: bool,
+    /// When it is cut, in this phase
+    due: Instant,
+    /// Fires when it is due, or earlier: it is set when it has to be, which most requests never need
     timer: Pin<Box<Sleep>>,
 }
 
 impl<T> SlowHead<T> {
     pub fn new(inner: T, activity: Arc<Activity>, head_timeout: Duration, idle_timeout: Duration) -> Self {
-        let timer = Box::pin(sleep_until(Instant::now() + idle_timeout));
-        Self { inner, activity, head_timeout, idle_timeout, phase: Phase::Idle, seen: 0, http2: false, timer }
+        let due = Instant::now() + idle_timeout;
+        let timer = Box::pin(sleep_until(due));
+        let (phase, seen, http2) = (Phase::Idle, 0, false);
+        Self { inner, activity, head_timeout, idle_timeout, phase, seen, http2, due, timer }
     }
 
     fn enter(&mut self, phase: Phase) {
         self.phase = phase;
         match phase {
-            Phase::Idle => self.timer.as_mut().reset(Instant::now() + self.idle_timeout),
-            Phase::Head => self.timer.as_mut().reset(Instant::now() + self.head_timeout),
+            Phase::Idle => self.due = Instant::now() + self.idle_timeout,
+            Phase::Head => self.due = Instant::now() + self.head_timeout,
             Phase::Serving => {}
         }
+    }
+
+    /// Ready when it is due.
+    fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.timer.deadline() > self.due {
+            self.timer.as_mut().reset(self.due);
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            if self.timer.deadline() >= self.due {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(self.due);
+        }
+        Poll::Pending
     }
 
     /// Follows what the service did since the last read.
@@ -99,7 +118,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for SlowHead<T> {
                 }
                 Poll::Ready(Ok(()))
             }
-            Poll::Pending if this.phase != Phase::Serving => match this.timer.as_mut().poll(cx) {
+            Poll::Pending if this.phase != Phase::Serving => match this.poll_due(cx) {
                 Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
                 Poll::Pending => Poll::Pending,
             },
@@ -131,5 +150,61 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for SlowHead<T> {
 
     fn is_write_vectored(&self) -> bool {
         self.inner.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const HEAD: Duration = Duration::from_secs(2);
+    const IDLE: Duration = Duration::from_secs(60);
+
+    fn pair() -> (DuplexStream, SlowHead<DuplexStream>, Arc<Activity>) {
+        let (client, server) = tokio::io::duplex(64);
+        let activity = Arc::new(Activity::default());
+        (client, SlowHead::new(server, activity.clone(), HEAD, IDLE), activity)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_time_counts_from_the_last_answer() {
+        let (mut client, mut io, activity) = pair();
+        let started = Instant::now();
+        let served = tokio::spawn(async move {
+            let mut bytes = [0; 8];
+            while io.read(&mut bytes).await.is_ok() {
+                let serving = activity.serve();
+                sleep(Duration::from_secs(5)).await;
+                drop(serving);
+            }
+            started.elapsed()
+        });
+        for _ in 0..3 {
+            sleep(Duration::from_secs(50)).await;
+            client.write_all(b"GET /").await.unwrap();
+        }
+        let ended = served.await.unwrap();
+        assert_eq!(ended.as_secs(), 150 + 5 + IDLE.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_has_its_time_from_its_first_byte() {
+        let (mut client, mut io, _activity) = pair();
+        let started = Instant::now();
+        let reading = tokio::spawn(async move {
+            let mut bytes = [0; 8];
+            while io.read(&mut bytes).await.is_ok() {}
+            started.elapsed()
+        });
+        sleep(Duration::from_secs(30)).await;
+        // A byte each half second never ends a head.
+        while client.write_all(b"G").await.is_ok() {
+            sleep(Duration::from_millis(500)).await;
+        }
+        assert_eq!(reading.await.unwrap().as_secs(), 30 + HEAD.as_secs());
     }
 }

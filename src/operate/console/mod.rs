@@ -194,7 +194,7 @@ async fn resend(
     };
     let app = admin.app.clone();
     let delivery = Delivery::Changed { key: key.clone() };
-    let ended = tokio::spawn(async move { forward(&app, delivery, Source::Resend).await.verdict.name() });
+    let ended = tokio::spawn(async move { forward(&app, delivery, Source::Resend).await.verdict });
     let Ok(verdict) = ended.await else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
-    page::resource(&explained(&admin.app, &key).await, &session.form_token, Some(verdict)).into_response()
+    page::resource(&explained(&admin.app, &key).await, &session.form_token, Some(&verdict)).into_response()
 }
