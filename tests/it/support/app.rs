@@ -345,7 +345,9 @@ impl TestApp {
         self.sandbox.history().len()
     }
 
+    /// With the lines that were still being gathered.
     pub fn log(&self) -> String {
+        std::thread::sleep(Duration::from_millis(100));
         std::fs::read_to_string(&self.log).unwrap()
     }
 
