@@ -1,6 +1,8 @@
 //! What tests start and talk to.
 
+pub mod answer;
 pub mod app;
+pub mod builder;
 pub mod cdr;
 pub mod corpus;
 pub mod dynalite;
@@ -10,6 +12,7 @@ pub mod import;
 pub mod kafka;
 pub mod moto;
 pub mod process;
+pub mod program;
 pub mod tap;
 pub mod tls;
 pub mod upstream;
