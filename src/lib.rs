@@ -15,6 +15,7 @@ pub mod delivery;
 #[cfg(test)]
 mod emulators;
 pub mod explain;
+pub mod filter;
 pub mod forward;
 #[doc(hidden)]
 pub mod fuzzing;

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::deadletter::LetterId;
+use crate::filter::Rule;
 use crate::validate;
 
 /// An issue of an OperationOutcome, HealthLake's or our own. It goes to the CDR, never into a log:
@@ -75,6 +76,12 @@ pub enum Verdict {
     NotMirrored,
     /// Older than what was already forwarded for this resource.
     Superseded,
+    /// The filter keeps it out.
+    Filtered {
+        rule: Rule,
+        /// HealthLake had an earlier version, which is deleted there.
+        withdrawn: bool,
+    },
     /// A handshake or heartbeat of a topic subscription.
     Acknowledged,
 
@@ -182,6 +189,7 @@ impl Verdict {
             Self::AlreadyGone => "already-gone",
             Self::NotMirrored => "not-mirrored",
             Self::Superseded => "superseded",
+            Self::Filtered { .. } => "filtered",
             Self::Acknowledged => "acknowledged",
             Self::DeadLettered { .. } => "dead-lettered",
             Self::RefusedByHealthLake(_) => "refused-by-healthlake",
@@ -213,7 +221,12 @@ impl Verdict {
     pub fn is_settled(&self) -> bool {
         matches!(
             self,
-            Self::Mirrored(_) | Self::AlreadyGone | Self::NotMirrored | Self::Superseded | Self::Acknowledged
+            Self::Mirrored(_)
+                | Self::AlreadyGone
+                | Self::NotMirrored
+                | Self::Superseded
+                | Self::Filtered { .. }
+                | Self::Acknowledged
         )
     }
 

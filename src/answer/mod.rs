@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
+use crate::filter::Rule;
 use crate::verdict::{Severity, Success, Verdict};
 
 pub use bundle::{BundleAnswer, bundle};
@@ -58,6 +59,9 @@ pub(crate) fn row(verdict: &Verdict) -> Row {
             "informational",
             "superseded: something newer was already forwarded for this resource",
         ),
+        Verdict::Filtered { rule, withdrawn } => {
+            row(StatusCode::OK, Information, "informational", kept_out(*rule, *withdrawn))
+        }
         Verdict::Acknowledged => row(StatusCode::OK, Information, "informational", "acknowledged"),
         Verdict::DeadLettered { refused, .. } => {
             let code = self::row(refused).code;
@@ -157,6 +161,19 @@ pub(crate) fn row(verdict: &Verdict) -> Row {
         ),
         Verdict::Internal => {
             row(StatusCode::INTERNAL_SERVER_ERROR, Error, "exception", "an error in lakehook")
+        }
+    }
+}
+
+fn kept_out(rule: Rule, withdrawn: bool) -> &'static str {
+    match (rule.is_by_type(), withdrawn) {
+        (true, false) => "not mirrored: lakehook's filter keeps this resource type out",
+        (true, true) => {
+            "not mirrored: lakehook's filter keeps this resource type out; what HealthLake had of it is deleted there"
+        }
+        (false, false) => "not mirrored: lakehook's filter keeps it out by its security labels",
+        (false, true) => {
+            "not mirrored: lakehook's filter keeps it out by its security labels; HealthLake's earlier version is deleted there"
         }
     }
 }

@@ -41,13 +41,16 @@ struct Coding {
 
 /// The verdict's own name goes with each issue, so that scripts need not read prose.
 const VERDICT: &str = "urn:lakehook:verdict";
-/// Which of the many a `bad-request` is, and why a `dead-lettered` was refused.
+/// Which of the many a `bad-request` is, why a `dead-lettered` was refused, and the rule of a `filtered`.
 const REASON: &str = "urn:lakehook:reason";
 
 fn coding(verdict: &Verdict) -> Vec<Coding> {
     let mut coding = vec![Coding { system: VERDICT, code: verdict.name() }];
     if let Verdict::BadRequest(reason) = verdict {
         coding.push(Coding { system: REASON, code: reason.name() });
+    }
+    if let Verdict::Filtered { rule, .. } = verdict {
+        coding.push(Coding { system: REASON, code: rule.name() });
     }
     if let Verdict::DeadLettered { refused, .. } = verdict {
         coding.push(Coding { system: REASON, code: refused.name() });

@@ -30,6 +30,8 @@ pub(crate) fn every_verdict() -> Vec<Verdict> {
         Verdict::AlreadyGone,
         Verdict::NotMirrored,
         Verdict::Superseded,
+        Verdict::Filtered { rule: Rule::DenyTypes, withdrawn: false },
+        Verdict::Filtered { rule: Rule::DenySecurityLabels, withdrawn: true },
         Verdict::Acknowledged,
         dead_lettered(Verdict::RefusedByHealthLake(vec![issue()])),
         dead_lettered(Verdict::TooLarge { limit: None }),
@@ -64,7 +66,7 @@ pub(crate) fn every_verdict() -> Vec<Verdict> {
     for verdict in &verdicts {
         match verdict {
             Verdict::Mirrored(_) | Verdict::AlreadyGone | Verdict::NotMirrored | Verdict::Superseded => {}
-            Verdict::DeadLettered { .. } => {}
+            Verdict::DeadLettered { .. } | Verdict::Filtered { .. } => {}
             Verdict::Acknowledged | Verdict::RefusedByHealthLake(_) | Verdict::Invalid { .. } => {}
             Verdict::TooLarge { .. } | Verdict::BadRequest(_) | Verdict::MethodNotAllowed { .. } => {}
             Verdict::NotFound | Verdict::UnsupportedMediaType(_) | Verdict::BodyTooSlow => {}

@@ -44,6 +44,9 @@ pub struct What {
     /// As given; empty: all
     pub types: Vec<String>,
     pub since: Option<Timestamp>,
+    /// What is kept out, a rule each: files written under other rules are no part of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filter: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +78,21 @@ pub struct Counted {
     pub refused: u64,
     /// Of types that HealthLake does not take
     pub skipped: u64,
+    /// Kept out by the filter, by their labels mostly: types that are kept out are not read.
+    pub filtered: u64,
+}
+
+impl Counted {
+    pub fn all(&self) -> u64 {
+        self.settled + self.refused + self.skipped + self.filtered
+    }
+
+    pub fn add(&mut self, more: Self) {
+        self.settled += more.settled;
+        self.refused += more.refused;
+        self.skipped += more.skipped;
+        self.filtered += more.filtered;
+    }
 }
 
 /// Files written so far.
@@ -155,12 +173,18 @@ impl Cursor {
 
 impl std::fmt::Display for What {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { cdr, to, types, since } = self;
+        let Self { cdr, to, types, since, filter } = self;
         write!(f, "from {cdr} to {to}")?;
         if !types.is_empty() {
             write!(f, " of {}", types.join(", "))?;
         }
-        since.map_or(Ok(()), |since| write!(f, " since {since}"))
+        if let Some(since) = since {
+            write!(f, " since {since}")?;
+        }
+        if !filter.is_empty() {
+            write!(f, " but for what the filter keeps out ({})", filter.join("; "))?;
+        }
+        Ok(())
     }
 }
 

@@ -3,7 +3,13 @@
 use super::*;
 
 fn what(cdr: &str) -> What {
-    What { cdr: cdr.into(), to: "https://healthlake".into(), types: vec!["Patient".into()], since: None }
+    What {
+        cdr: cdr.into(),
+        to: "https://healthlake".into(),
+        types: vec!["Patient".into()],
+        since: None,
+        filter: Vec::new(),
+    }
 }
 
 #[test]

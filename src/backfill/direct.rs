@@ -22,6 +22,7 @@ use crate::operate::Signals;
 /// HealthLake takes new ones and refuses changes with the same code, so one refusal says nothing of the type.
 const ONLY_CREATED: &str = "AuditEvent";
 const NOT_MIRRORED: &str = "not-mirrored";
+const FILTERED: &str = "filtered";
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// Resources read ahead
 const AHEAD: usize = 256;
@@ -223,7 +224,10 @@ impl Run<'_> {
         let refused = match told {
             Some(Ok(told)) if is_refused(&told) => Some(Refused::of(&key.to_string(), &told)),
             Some(Ok(told)) if told.settled && told.verdict != NOT_MIRRORED => {
-                unit.counted.settled += 1;
+                match told.verdict == FILTERED {
+                    true => unit.counted.filtered += 1,
+                    false => unit.counted.settled += 1,
+                }
                 self.counts.settled();
                 None
             }
@@ -277,9 +281,7 @@ impl Run<'_> {
             let Some(unit) = self.units.pop_front() else { break };
             self.first += 1;
             self.cursor.position = unit.after;
-            self.cursor.counted.settled += unit.counted.settled;
-            self.cursor.counted.refused += unit.counted.refused;
-            self.cursor.counted.skipped += unit.counted.skipped;
+            self.cursor.counted.add(unit.counted);
             self.moved = true;
         }
     }

@@ -15,6 +15,7 @@ use super::progress::{Counts, Progress};
 use super::read::{Item, Reader};
 use super::report::{Refused, Report};
 use crate::cdr::Entry;
+use crate::filter::Filter;
 use crate::operate::Signals;
 use crate::validate::Validator;
 use crate::verdict::Verdict;
@@ -25,6 +26,8 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 
 pub struct Export {
     pub validator: Arc<Validator>,
+    /// An import goes past the one `Forward`: what is kept out must not get into the files.
+    pub filter: Arc<Filter>,
     pub counts: Arc<Counts>,
     pub feed: Feed,
 }
@@ -116,9 +119,7 @@ impl Export {
                     outcome.unreadable += missed.unreadable;
                     outcome.unstable += u64::from(missed.unstable);
                     cursor.position = unit.after;
-                    cursor.counted.settled += unit.counted.settled;
-                    cursor.counted.refused += unit.counted.refused;
-                    cursor.counted.skipped += unit.counted.skipped;
+                    cursor.counted.add(unit.counted);
                     if saved.elapsed() >= SAVE_EVERY {
                         self.save(cursor, store, report).await.map_err(Stop::Failed)?;
                         saved = Instant::now();
@@ -129,6 +130,11 @@ impl Export {
     }
 
     fn resource(&mut self, entry: &Entry, counted: &mut Counted, report: &mut Report) -> Result<(), String> {
+        if self.filter.keeps_out(&entry.json).is_some() {
+            counted.filtered += 1;
+            self.counts.settled();
+            return Ok(());
+        }
         if let Err(refusal) = self.validator.json(&entry.json) {
             let verdict = Verdict::from(refusal);
             let codes = match &verdict {

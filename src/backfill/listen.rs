@@ -37,7 +37,8 @@ fn sum(metrics: &str) -> (u64, u64) {
         let value: u64 = value.trim().parse().unwrap_or(0);
         if labels.contains("source=\"live\"") {
             all += value;
-            let settled = ["mirrored", "already-gone", "not-mirrored", "superseded", "dead-lettered"];
+            let settled =
+                ["mirrored", "already-gone", "not-mirrored", "superseded", "filtered", "dead-lettered"];
             if !settled.iter().any(|verdict| labels.contains(&format!("verdict=\"{verdict}\""))) {
                 failed += value;
             }

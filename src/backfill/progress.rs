@@ -25,7 +25,7 @@ pub struct Counts {
 impl Counts {
     pub fn of(counted: Counted) -> Self {
         let counts = Self::default();
-        counts.settled.store(counted.settled, Ordering::Relaxed);
+        counts.settled.store(counted.settled + counted.filtered, Ordering::Relaxed);
         counts.refused.store(counted.refused, Ordering::Relaxed);
         counts.skipped.store(counted.skipped, Ordering::Relaxed);
         counts

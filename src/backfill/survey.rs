@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use super::cursor::TypeState;
 use super::windows;
 use crate::cdr::{Cdr, CdrError};
+use crate::filter::Filter;
 
 /// What many others refer to comes first, in case HealthLake wants to know a reference's target.
 const FIRST: [&str; 7] =
@@ -24,11 +25,13 @@ pub enum SurveyError {
     NoTypes,
 }
 
-/// Types with their counts, in the order in which they are read. None given: all that the CDR serves.
+/// Types with their counts, in the order in which they are read. None given: all that the CDR serves. Those that the
+/// filter keeps out are left out.
 pub async fn survey(
     cdr: &Cdr,
     given: &[String],
     since: Option<Timestamp>,
+    filter: &Filter,
 ) -> Result<Vec<TypeState>, SurveyError> {
     let mut types = given.to_vec();
     if types.is_empty() {
@@ -40,6 +43,10 @@ pub async fn survey(
     }
     if types.is_empty() {
         return Err(SurveyError::NoTypes);
+    }
+    let kept_out: Vec<_> = types.extract_if(.., |name| filter.by_type(name).is_some()).collect();
+    if !kept_out.is_empty() {
+        tracing::info!(target: "lakehook::backfill", "types that the filter keeps out: {}", kept_out.join(", "));
     }
     let query = since.map(windows::since).unwrap_or_default();
     let counts =

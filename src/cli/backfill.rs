@@ -169,13 +169,23 @@ impl Job<'_> {
     /// An earlier run's cursor, or a new one. `true`: it goes on.
     async fn cursor(&self, store: &CursorStore, to: &str) -> Result<(Cursor, bool), String> {
         let BackfillArgs { types, since, restart, .. } = &self.backfill;
-        let what =
-            What { cdr: self.cdr.base().to_owned(), to: to.to_owned(), types: types.clone(), since: *since };
+        let filter = &self.plan.filter;
+        let what = What {
+            cdr: self.cdr.base().to_owned(),
+            to: to.to_owned(),
+            types: types.clone(),
+            since: *since,
+            filter: filter
+                .rules()
+                .iter()
+                .map(|(rule, values)| format!("{}: {}", rule.name(), values.join(", ")))
+                .collect(),
+        };
         if *restart {
             store.remove().await.map_err(|error| format!("--cursor: {error}"))?;
         }
         if let Some(cursor) = store.load(&what).await.map_err(|error| format!("--cursor: {error}"))? {
-            let done = cursor.counted.settled + cursor.counted.refused + cursor.counted.skipped;
+            let done = cursor.counted.all();
             say(&format!(
                 "resuming the backfill of {}: {done} of {} resources are done",
                 cursor.started,
@@ -183,7 +193,7 @@ impl Job<'_> {
             ));
             return Ok((cursor, true));
         }
-        let types = survey(&self.cdr, types, *since).await.map_err(|error| error.to_string())?;
+        let types = survey(&self.cdr, types, *since, filter).await.map_err(|error| error.to_string())?;
         let cursor = Cursor::new(what, types);
         store.save(&cursor).await.map_err(|error| format!("--cursor: {error}"))?;
         Ok((cursor, false))

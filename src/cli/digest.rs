@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Serialize;
 
-use super::{FAILED, fail};
+use super::{FAILED, USAGE, fail};
 use crate::reconcile::{Decimals, ExportError, each_resource};
-use crate::settings::DecimalsArg;
+use crate::settings::{DecimalsArg, FilterArgs};
 
 #[derive(Args, Debug)]
 pub(super) struct DigestCommand {
@@ -22,6 +22,8 @@ pub(super) struct DigestCommand {
     /// Into how many parts keys are spread
     #[arg(long, value_name = "N", default_value = "256", value_parser = clap::value_parser!(u32).range(1..=65536), help_heading = "Digest")]
     parts: u32,
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 #[derive(Serialize)]
@@ -37,9 +39,17 @@ struct Line<'a> {
 
 pub(super) fn run(command: &DigestCommand) -> ExitCode {
     let decimals = Decimals::from(command.decimals);
+    let filter = match command.filter.filter() {
+        Ok(filter) => filter,
+        Err(error) => return fail(USAGE, &error.to_string()),
+    };
     let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
     for path in &command.paths {
-        let told = each_resource(path, decimals, &mut |kind, id, held| {
+        let told = each_resource(path, decimals, &filter, &mut |kind, id, held| {
+            // Of the CDR's export: HealthLake has to hold nothing of it.
+            if filter.by_type(kind).is_some() || held.expected().is_none() {
+                return Ok(());
+            }
             let line = Line {
                 resource_type: kind,
                 id,

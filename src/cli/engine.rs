@@ -47,6 +47,7 @@ impl Engine {
         let dead_letters = super::deadletters::keeper(plan, &resolved)?;
         let forward = Arc::new(Forward {
             validator: plan.validator.clone(),
+            filter: plan.filter.clone(),
             queue: Queue::new(order.order_queue.get()),
             store,
             protocol: order.protocol(plan.cdr.is_some()),

@@ -94,12 +94,15 @@ fn first_line(text: &str) -> String {
 }
 
 fn tell(explained: &Explained) -> String {
-    let Explained { key, deliveries, order, cdr, healthlake, letters, advice } = explained;
+    let Explained { key, deliveries, order, cdr, healthlake, filter_rule, letters, advice } = explained;
     let mut text = format!("{key}\n\n");
     let mut row = |name: &str, value: String| text.push_str(&format!("  {name:<12}{value}\n"));
     row("CDR", cdr.as_ref().map_or("not asked: no --cdr-url".into(), Side::told));
     row("HealthLake", healthlake.told());
     row("remembered", order.told());
+    if let Some(rule) = filter_rule {
+        row("filter", format!("kept out by --filter-{rule}"));
+    }
     if !deliveries.is_empty() {
         text.push_str("\nLast deliveries\n");
     }

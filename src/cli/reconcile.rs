@@ -13,6 +13,7 @@ use super::engine::{Client, Way, client};
 use super::{DIFFERENCES, FAILED, Sources, USAGE, fail, print, say};
 use crate::cdr::Cdr;
 use crate::delivery::{Key, is_resource_type};
+use crate::filter::Filter;
 use crate::healthlake::HealthLake;
 use crate::mirror::{Mirror, Source};
 use crate::operate::{Signals, telemetry};
@@ -169,7 +170,7 @@ async fn with_sides(
 ) -> Result<Report, String> {
     let args = &plan.settings.reconcile;
     let Client { healthlake, renewing, .. } = client(plan).await?;
-    let sides = Sides::new(cdr, &healthlake, args);
+    let sides = Sides::new(cdr, &healthlake, &plan.filter, args);
     let state = State::open(command, plan, cdr, keys.is_some())?;
     let bar = bar();
     let heard = |kind: &str, which: crate::reconcile::Which, n: usize| {
@@ -208,6 +209,7 @@ async fn with_sides(
         heard: &heard,
         exports,
         decimals: decimals(args),
+        filter: &plan.filter,
     };
     let report = run.run(scope, left_out, &mut |finding| findings.add(finding)).await;
     bar.finish_and_clear();
@@ -239,9 +241,14 @@ pub(super) struct Sides<'a> {
 }
 
 impl<'a> Sides<'a> {
-    pub(super) fn new(cdr: &'a Cdr, healthlake: &'a HealthLake, args: &ReconcileArgs) -> Self {
+    pub(super) fn new(
+        cdr: &'a Cdr,
+        healthlake: &'a HealthLake,
+        filter: &'a Filter,
+        args: &ReconcileArgs,
+    ) -> Self {
         Self {
-            cdr: AtCdr::new(cdr, decimals(args), args.reconcile_rate),
+            cdr: AtCdr::new(cdr, decimals(args), filter, args.reconcile_rate),
             healthlake: AtHealthLake::new(healthlake, decimals(args), args.reconcile_rate),
         }
     }
@@ -296,8 +303,11 @@ impl State {
     }
 
     pub(super) fn at(path: &Path, plan: &Plan, cdr: &Cdr) -> Result<Self, IndexError> {
+        // Under another filter the CDR's side says something else.
+        let rules = plan.filter.rules();
+        let filter = if rules.is_empty() { String::new() } else { format!(" {rules:?}") };
         let of = format!(
-            "{} {} {:?}",
+            "{} {} {:?}{filter}",
             cdr.base(),
             plan.endpoint.as_str(),
             plan.settings.reconcile.reconcile_decimals

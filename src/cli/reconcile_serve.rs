@@ -57,7 +57,7 @@ impl Sweeps {
         tokio::spawn(continuous.run(move |everything| {
             let (this, forward, mirror) = (this.clone(), forward.clone(), mirror.clone());
             async move {
-                let sides = Sides::new(&this.cdr, &forward.healthlake, &this.args);
+                let sides = Sides::new(&this.cdr, &forward.healthlake, &forward.filter, &this.args);
                 let (types, left_out) =
                     sides.types(&this.args.reconcile_types).await.map_err(|error| error.to_string())?;
                 let run = Run {
@@ -69,6 +69,7 @@ impl Sweeps {
                     heard: &|_, _, _| {},
                     exports: [None, None],
                     decimals: decimals(&this.args),
+                    filter: &forward.filter,
                 };
                 let status = this.status.clone();
                 let scope = Scope::Types { types, everything };

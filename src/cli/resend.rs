@@ -91,7 +91,8 @@ fn line(key: &Key, told: &Result<Told, NoAnswer>) -> String {
         Err(error) => return format!("{key}  {error}"),
     };
     let version = told.version.version_id.as_deref().map(|id| format!("  version {id}")).unwrap_or_default();
-    let refused = told.refused.as_deref().map(|refused| format!(" ({refused})")).unwrap_or_default();
+    let refused = told.refused.as_deref().or(told.filter_rule.as_deref());
+    let refused = refused.map(|refused| format!(" ({refused})")).unwrap_or_default();
     let mut line = format!("{key}  {}{refused}{version}", told.verdict);
     for issue in &told.issues {
         let place = issue.expression.as_deref().map(|place| format!(" at {place}")).unwrap_or_default();

@@ -21,6 +21,9 @@ pub struct Explained {
     /// None: no `--cdr-url`
     pub cdr: Option<Side>,
     pub healthlake: Side,
+    /// The filter's rule that keeps out what the CDR has now
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter_rule: Option<String>,
     /// Refused for good and kept
     #[serde(default)]
     pub letters: Vec<LetterLine>,
@@ -44,6 +47,9 @@ pub struct Order {
     pub forwarded: Option<Version>,
     /// When a delete was forwarded that was the last write
     pub deleted: Option<Timestamp>,
+    /// That version is kept out by the filter, and HealthLake has nothing of it.
+    #[serde(default)]
+    pub filtered: bool,
     /// HealthLake's version after it
     pub healthlake_version: Option<u64>,
     /// Writes whose outcome is not known
@@ -77,7 +83,8 @@ impl Order {
         let mut parts = Vec::new();
         if let Some(forwarded) = &self.forwarded {
             let id = forwarded.version_id.as_deref().or(forwarded.last_updated.as_deref());
-            parts.push(format!("forwarded version {}", id.unwrap_or("unknown")));
+            let what = if self.filtered { "kept out" } else { "forwarded" };
+            parts.push(format!("{what} version {}", id.unwrap_or("unknown")));
         }
         if let Some(at) = self.deleted {
             parts.push(format!("deleted, the delete came {at}"));
@@ -98,13 +105,16 @@ impl Order {
 
 /// Asks the order memory, the CDR and HealthLake; changes nothing.
 pub async fn explain(forward: &Forward, key: &Key, deliveries: Vec<Line>, deadline: Instant) -> Explained {
-    let (order, cdr, healthlake, letters) = tokio::join!(
+    let (order, (cdr, rule), healthlake, letters) = tokio::join!(
         async { order(forward.remembered(key, deadline).await) },
         async {
-            match &forward.cdr {
-                Some(cdr) => Some(at_cdr(cdr.read(key, deadline).await)),
-                None => None,
-            }
+            let Some(cdr) = &forward.cdr else { return (None, forward.filter.by_type(key.resource_type())) };
+            let read = cdr.read(key, deadline).await;
+            let rule = match &read {
+                Ok(Current::Resource(json)) => forward.filter.keeps_out(json),
+                _ => forward.filter.by_type(key.resource_type()),
+            };
+            (Some(at_cdr(read)), rule)
         },
         at_healthlake(forward, key, deadline),
         async {
@@ -115,8 +125,16 @@ pub async fn explain(forward: &Forward, key: &Key, deliveries: Vec<Line>, deadli
             }
         },
     );
-    let mut explained =
-        Explained { key: key.to_string(), deliveries, order, cdr, healthlake, letters, advice: Vec::new() };
+    let mut explained = Explained {
+        key: key.to_string(),
+        deliveries,
+        order,
+        cdr,
+        healthlake,
+        filter_rule: rule.map(|rule| rule.name().to_owned()),
+        letters,
+        advice: Vec::new(),
+    };
     explained.advice = advice(&explained);
     explained
 }
@@ -125,8 +143,9 @@ fn order(remembered: Remembered) -> Order {
     let at = |millis: u64| Timestamp::from_millisecond(i64::try_from(millis).unwrap_or(i64::MAX)).ok();
     match remembered {
         Remembered::Record(record) => Order {
+            deleted: record.tombstone().and_then(|tombstone| at(tombstone.at)),
+            filtered: record.is_filtered(),
             forwarded: record.forwarded,
-            deleted: record.deleted.and_then(|tombstone| at(tombstone.at)),
             healthlake_version: record.etag.map(|etag| etag.0),
             pending: record.pending.len(),
             unknown: None,
@@ -180,7 +199,7 @@ async fn at_healthlake(forward: &Forward, key: &Key, deadline: Instant) -> Side 
 
 /// What follows, most important first.
 fn advice(explained: &Explained) -> Vec<String> {
-    let Explained { key, deliveries, order, cdr, healthlake, letters, .. } = explained;
+    let Explained { key, deliveries, order, cdr, healthlake, filter_rule, letters, .. } = explained;
     let mut advice = Vec::new();
     if let Some(letter) = letters.first() {
         advice.push(format!(
@@ -190,7 +209,16 @@ fn advice(explained: &Explained) -> Vec<String> {
     }
     let last = deliveries.first();
     let resend = format!("`lakehook resend {key}` sends what the CDR has now");
+    if let Some(rule) = filter_rule {
+        advice.push(match healthlake {
+            Side::There { .. } => format!(
+                "the filter keeps it out (--filter-{rule}), and HealthLake has it. {resend}: the filter deletes it there"
+            ),
+            _ => format!("the filter keeps it out (--filter-{rule}): it is not mirrored"),
+        });
+    }
     match (cdr, healthlake) {
+        _ if filter_rule.is_some() => {}
         (Some(Side::There { .. }), Side::Gone) => match last.map(|line| line.verdict.as_str()) {
             Some("not-mirrored") => advice
                 .push("the CDR has it and HealthLake does not: HealthLake does not support this type".into()),

@@ -24,8 +24,41 @@ fn line(verdict: &str) -> Line {
 fn advise(cdr: Option<Side>, healthlake: Side, order: Order, last: Option<&str>) -> String {
     let deliveries = last.map(line).into_iter().collect();
     let key = "Patient/1".into();
-    advice(&Explained { key, deliveries, order, cdr, healthlake, letters: Vec::new(), advice: Vec::new() })
-        .join("\n")
+    advise_of(Explained {
+        key,
+        deliveries,
+        order,
+        cdr,
+        healthlake,
+        filter_rule: None,
+        letters: Vec::new(),
+        advice: Vec::new(),
+    })
+}
+
+fn advise_of(explained: Explained) -> String {
+    advice(&explained).join("\n")
+}
+
+#[test]
+fn what_the_filter_keeps_out_is_not_taken_for_lost() {
+    let kept_out = |healthlake| {
+        advise_of(Explained {
+            key: "Patient/1".into(),
+            deliveries: vec![line("filtered")],
+            order: Order { filtered: true, ..forwarded("2", 1) },
+            cdr: Some(there("2")),
+            healthlake,
+            filter_rule: Some("deny-security-labels".into()),
+            letters: Vec::new(),
+            advice: Vec::new(),
+        })
+    };
+    let absent = kept_out(Side::Gone);
+    assert!(absent.contains("--filter-deny-security-labels") && !absent.contains("resend"), "{absent}");
+    let there = kept_out(there("4"));
+    assert!(there.contains("the filter deletes it there"), "{there}");
+    assert!(Order { filtered: true, ..forwarded("2", 1) }.told().starts_with("kept out version 2"));
 }
 
 fn forwarded(version: &str, etag: u64) -> Order {

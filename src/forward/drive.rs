@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::{Content, Forward, Report};
+use super::{Content, Forward, Report, looks};
 use crate::cdr::Current;
 use crate::deadletter::Payload;
 use crate::delivery::{Addressed, Key, Version};
@@ -33,6 +33,8 @@ pub(super) struct Drive<'a> {
     refused: Option<Verdict>,
     /// A write was sent under the claim.
     sent: bool,
+    /// What the filter keeps out was at HealthLake, and is deleted there.
+    withdrawn: bool,
 }
 
 impl<'a> Drive<'a> {
@@ -54,13 +56,17 @@ impl<'a> Drive<'a> {
             report,
             refused: None,
             sent: false,
+            withdrawn: false,
         }
     }
 
     pub(super) async fn run(mut self, want: Want) -> Result<Verdict, Verdict> {
-        // A dead letter is as old as it is.
-        let belated = self.report.source == Source::Redrive;
-        let protocol = Protocol { belated, ..self.forward.protocol };
+        let protocol = Protocol {
+            // A dead letter is as old as it is.
+            belated: self.report.source == Source::Redrive,
+            looks_again: looks(self.report.source),
+            ..self.forward.protocol
+        };
         let mut walk = Walk::new(want, protocol, self.millis(self.deadline));
         let mut event = Event::Begin;
         loop {
@@ -96,7 +102,9 @@ impl<'a> Drive<'a> {
                 self.sent = true;
                 let attempted = healthlake.delete(key, if_match, deadline).await;
                 self.report.heard(&attempted, started);
-                self.written(&attempted, if_match)
+                let event = self.written(&attempted, if_match);
+                self.withdrawn = matches!(event, Event::Took { .. });
+                event
             }
             Action::ReadHealthLake => {
                 let (attempted, at_healthlake) = healthlake.read(key, deadline).await;
@@ -175,8 +183,20 @@ impl<'a> Drive<'a> {
         let read = cdr.read(self.key, self.deadline).await;
         self.report.stages.cdr += started.elapsed();
         match read {
-            Ok(Current::Gone) => Event::CdrGone,
+            Ok(Current::Gone) => {
+                self.report.filtered = None;
+                Event::CdrGone
+            }
             Ok(Current::Resource(json)) => {
+                self.report.filtered = self.forward.filter.keeps_out(&json);
+                if self.report.filtered.is_some() {
+                    let version = version_of(&json);
+                    self.report.content = Content { version: version.clone(), ..Content::default() };
+                    if self.report.version == Version::default() {
+                        self.report.version = version.clone();
+                    }
+                    return Event::CdrHasFiltered(version);
+                }
                 let addressed = Addressed::to(self.key);
                 self.report.content = Content { payload: Payload(json.clone()), ..Content::default() };
                 match self.forward.validate(addressed, json, false, self.report).await {
@@ -235,12 +255,30 @@ impl<'a> Drive<'a> {
 
     fn verdict(&mut self, end: End) -> Verdict {
         match end {
-            End::Answered => self.report.answered(),
+            End::Answered => self.answered(),
+            End::Filtered => match self.report.filtered {
+                Some(rule) => Verdict::Filtered { rule, withdrawn: self.withdrawn },
+                None => Verdict::Internal,
+            },
             End::Superseded => Verdict::Superseded,
             End::CdrFailed => self.refused.take().unwrap_or(Verdict::CdrUnavailable),
             End::StoreFailed => Verdict::OrderUnavailable,
             End::Unsettled => Verdict::Unsettled,
         }
+    }
+
+    /// Of what the filter keeps out nothing may be taken for done that does not say that HealthLake has nothing of it.
+    fn answered(&self) -> Verdict {
+        let verdict = self.report.answered();
+        if self.report.filtered.is_none() || verdict.is_retryable() {
+            return verdict;
+        }
+        if !self.sent && verdict == Verdict::NotMirrored {
+            // HealthLake does not have the type.
+            return verdict;
+        }
+        tracing::error!(key = %self.key, "the filter keeps it out, and HealthLake does not delete what it has of it");
+        Verdict::UnexpectedAnswer
     }
 
     fn now(&self) -> Millis {
@@ -253,6 +291,17 @@ impl<'a> Drive<'a> {
         let left = at.saturating_duration_since(Instant::now());
         self.now() + millis(left)
     }
+}
+
+/// Of a resource of the CDR's, as far as it can be read.
+fn version_of(json: &[u8]) -> Version {
+    #[derive(Default, serde::Deserialize)]
+    struct Head {
+        #[serde(default)]
+        meta: serde_json::Value,
+    }
+    let Head { meta } = serde_json::from_slice(json).unwrap_or_default();
+    Version::new(meta["versionId"].as_str(), meta["lastUpdated"].as_str())
 }
 
 #[cfg(test)]

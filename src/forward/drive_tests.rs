@@ -89,11 +89,13 @@ async fn a_claim_under_which_something_was_sent_is_not_given_back_where_the_next
     });
     let forward = Forward {
         dead_letters: None,
+        filter: Arc::default(),
         validator: Arc::new(Validator::new(Mode::Strict, 64)),
         queue: Queue::new(64),
         store: store.clone(),
         protocol: Protocol {
             belated: false,
+            looks_again: false,
             has_cdr: false,
             settle: 20_000,
             horizon: 120_000,

@@ -24,6 +24,10 @@ impl Forward {
         let Unreadable { key, refused, xml, bytes } = unreadable;
         let addressed = Addressed::to(&key);
         let delivery = Delivery::Upsert { addressed, json: bytes.clone(), verbatim: true };
+        if self.filter.by_type(key.resource_type()).is_some() {
+            // What it says does not matter.
+            return self.deliver(delivery, Source::Live, deadline, Some(id)).await;
+        }
         let mut report = Report::of(&delivery, Source::Live);
         report.verdict = refused;
         report.content = Content { xml, payload: Payload(bytes), ..Content::default() };
@@ -36,6 +40,10 @@ impl Forward {
             (&report.verdict, &report.key, report.content.deleted)
         {
             keeper.mirrored(key, &report.content.version);
+        }
+        if let (Verdict::Filtered { .. }, Some(key)) = (&report.verdict, &report.key) {
+            // Nor may an older version come back from its letter.
+            keeper.mirrored(key, &report.version);
         }
         if !report.verdict.is_refused_content() {
             return report;

@@ -2,6 +2,7 @@
 //! ever write to HealthLake come through here. What is refused for good is kept before anybody is told.
 
 mod drive;
+mod filter;
 mod judge;
 mod keep;
 mod look;
@@ -13,8 +14,9 @@ use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
 use crate::cdr::Cdr;
-use crate::deadletter::{Keeper, Payload};
+use crate::deadletter::Keeper;
 use crate::delivery::{Addressed, Delivery, Key, Version};
+use crate::filter::Filter;
 use crate::healthlake::{Clock, HealthLake};
 use crate::mirror::Source;
 use crate::order::queue::{Queue, TooMany, Turn};
@@ -24,12 +26,14 @@ use crate::validate::Validator;
 use crate::verdict::{BadRequest, Verdict};
 
 use drive::Drive;
+use filter::looks;
 use judge::{Judged, judge};
 pub use look::Remembered;
 pub use report::{Content, Letter, OrderNotes, Report, Stages};
 
 pub struct Forward {
     pub validator: Arc<Validator>,
+    pub filter: Arc<Filter>,
     pub queue: Arc<Queue>,
     pub store: Arc<dyn Store>,
     pub protocol: Protocol,
@@ -79,15 +83,16 @@ impl Forward {
     ) -> Result<Verdict, Verdict> {
         let (key, want, json) = match delivery {
             Delivery::Upsert { addressed, json, verbatim } => {
-                report.content.payload = Payload(json.clone());
-                let valid = self.validate(addressed, json, verbatim, report).await?;
-                (report.key, report.version) = (Some(valid.key.clone()), valid.version.clone());
-                report.content.version = valid.version.clone();
-                (valid.key, Want::Upsert(valid.version), valid.json)
+                self.upsert(addressed, json, verbatim, report).await?
             }
             Delivery::Delete { key } => {
                 report.content.deleted = true;
                 (key, Want::Delete, Bytes::new())
+            }
+            Delivery::Changed { key } if self.filter.by_type(key.resource_type()).is_some() => {
+                report.filtered = self.filter.by_type(key.resource_type());
+                let want = Want::Withdraw { version: Version::default(), look: looks(report.source) };
+                (key, want, Bytes::new())
             }
             Delivery::Changed { .. } if self.cdr.is_none() => {
                 return Err(Verdict::BadRequest(BadRequest::NoContentAndNoCdr));

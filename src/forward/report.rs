@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use crate::deadletter::Payload;
 use crate::delivery::{Delivery, Key, Version};
+use crate::filter::Rule;
 use crate::healthlake::{Attempted, CouldNot, Meaning, Said};
 use crate::mirror::Source;
 use crate::validate::Mode;
@@ -29,6 +30,8 @@ pub struct Report {
     pub order: OrderNotes,
     pub content: Content,
     pub letter: Letter,
+    /// The filter's rule that keeps it out
+    pub filtered: Option<Rule>,
 }
 
 /// What was to be written last: the delivery's own content, or what the CDR had instead.
@@ -104,6 +107,7 @@ impl Report {
             order: OrderNotes::default(),
             content: Content::default(),
             letter: Letter::None,
+            filtered: None,
         }
     }
 

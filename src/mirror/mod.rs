@@ -78,6 +78,9 @@ pub struct Told {
     pub retry_after_ms: Option<u64>,
     /// Of a dead letter: the refusal's own verdict
     pub refused: Option<String>,
+    /// Of what the filter keeps out: the rule
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter_rule: Option<String>,
     /// Why it was refused; texts may quote the payload, so they are for people, never for logs.
     pub issues: Vec<Issue>,
     pub healthlake_status: Option<u16>,
@@ -103,6 +106,10 @@ impl Told {
             },
             refused: match verdict {
                 Verdict::DeadLettered { refused, .. } => Some(refused.name().to_owned()),
+                _ => None,
+            },
+            filter_rule: match verdict {
+                Verdict::Filtered { rule, .. } => Some(rule.name().to_owned()),
                 _ => None,
             },
             issues: verdict.issues().to_vec(),

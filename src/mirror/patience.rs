@@ -70,6 +70,7 @@ mod tests {
             retryable,
             retry_after_ms,
             refused: None,
+            filter_rule: None,
             issues: Vec::new(),
             healthlake_status: None,
             healthlake_request_id: None,

@@ -1,5 +1,6 @@
 //! The admin address: metrics, health in detail, the log filter. Never on the delivery port.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -99,6 +100,10 @@ pub(super) fn details(admin: &Admin) -> (bool, serde_json::Value) {
         "bytesInFlight": app.admission.bytes_in_flight(),
         "orderStore": app.forward.store.name(),
         "resourcesRemembered": app.forward.store.len(),
+        "filter": (!app.forward.filter.is_empty()).then(|| {
+            let rules = app.forward.filter.rules();
+            rules.into_iter().map(|(rule, values)| (rule.name(), values)).collect::<BTreeMap<_, _>>()
+        }),
         // Told, and no more: that the CDR sends nothing is no reason to take nothing.
         "subscriptions": admin.subscriptions.as_ref().map(|subscriptions| subscriptions.describe()),
         "deadLetters": app.forward.dead_letters.as_ref().map(|keeper| json!({

@@ -78,6 +78,10 @@ pub fn delivered(received: &Received, report: &Report) {
         Verdict::DeadLettered { refused, letter } => Some((refused, letter)),
         _ => None,
     };
+    let filtered = match &report.verdict {
+        Verdict::Filtered { rule, withdrawn } => Some((*rule, *withdrawn)),
+        _ => None,
+    };
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
@@ -90,6 +94,8 @@ pub fn delivered(received: &Received, report: &Report) {
                 last_updated = report.version.last_updated.as_deref(),
                 verdict = report.verdict.name(),
                 refused = letter.map(|(refused, _)| refused.name()),
+                filter_rule = filtered.map(|(rule, _)| rule.name()),
+                withdrawn = filtered.and_then(|(_, withdrawn)| withdrawn.then_some(true)),
                 letter = letter.map(|(_, letter)| tracing::field::display(letter)),
                 healthlake_status = said.map(|said| said.status.as_u16()),
                 healthlake_request_id = said.and_then(|said| said.request_id.as_deref()),

@@ -25,6 +25,15 @@ struct Delivered {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KeptOut {
+    /// `filter::Rule::name`
+    rule: &'static str,
+    resource_type: String,
+    /// Whether HealthLake had an earlier version, which is deleted there
+    withdrawn: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Rejected {
     verdict: &'static str,
 }
@@ -75,6 +84,7 @@ pub struct Metrics {
     registry: Registry,
     pub reconcile: ReconcileMetrics,
     deliveries: Family<Delivered, Counter>,
+    filtered: Family<KeptOut, Counter>,
     rejected: Family<Rejected, Counter>,
     stages: Family<Stage, Histogram>,
     /// Of `STAGES`, in their order: looked up once
@@ -125,6 +135,7 @@ impl Default for Metrics {
             registry: Registry::with_prefix("lakehook"),
             reconcile: ReconcileMetrics::default(),
             deliveries: Family::default(),
+            filtered: Family::default(),
             rejected: Family::default(),
             stage: STAGES.map(|stage| stages.get_or_create(&Stage { stage }).clone()),
             stages,
@@ -158,6 +169,11 @@ impl Metrics {
             "deliveries",
             "Deliveries by verdict, type, interaction and source",
             self.deliveries.clone(),
+        );
+        registry.register(
+            "filtered",
+            "Deliveries that the filter keeps out, by rule and type, and whether an earlier version was deleted at HealthLake",
+            self.filtered.clone(),
         );
         registry.register("rejected", "Requests that did not become a delivery", self.rejected.clone());
         registry.register_with_unit(
@@ -250,6 +266,11 @@ impl Metrics {
             source: report.source.name(),
         };
         self.deliveries.get_or_create(&labels).inc();
+        if let Verdict::Filtered { rule, withdrawn } = &report.verdict {
+            let withdrawn = if *withdrawn { "true" } else { "false" };
+            let labels = KeptOut { rule: rule.name(), resource_type: labels.resource_type, withdrawn };
+            self.filtered.get_or_create(&labels).inc();
+        }
         let stages = &report.stages;
         let took = [stages.validate, stages.wait, stages.store, stages.cdr, stages.healthlake];
         for (stage, took) in self.stage.iter().zip(took) {

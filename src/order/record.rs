@@ -35,7 +35,8 @@ pub struct Record {
     pub forwarded: Option<Version>,
     /// Which versions have come, forwarded or not.
     pub seen: Seen,
-    /// The last write that HealthLake took was a DELETE: `forwarded` is what it can have deleted at the most.
+    /// The last write that HealthLake took was a DELETE: `forwarded` is what it can have deleted at the most. Or
+    /// `Tombstone::FILTERED`.
     pub deleted: Option<Tombstone>,
     /// HealthLake's version after the last write that it took; None where that is not known.
     pub etag: Option<Etag>,
@@ -49,9 +50,26 @@ pub struct Tombstone {
     pub at: Millis,
 }
 
+impl Tombstone {
+    /// No DELETE came. The CDR has `forwarded`, which the filter keeps out, and HealthLake was seen to have nothing.
+    pub const FILTERED: Self = Self { at: 0 };
+}
+
+impl Record {
+    /// Of a DELETE of the CDR's.
+    pub fn tombstone(&self) -> Option<Tombstone> {
+        self.deleted.filter(|tombstone| *tombstone != Tombstone::FILTERED)
+    }
+
+    pub fn is_filtered(&self) -> bool {
+        self.deleted == Some(Tombstone::FILTERED)
+    }
+}
+
 /// What a claimant means to write.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Write {
+    /// What this version calls for: a PUT, or a DELETE where the filter keeps it out
     Upsert(Version),
     Delete,
     /// What the CDR will say: it was asked under the claim.

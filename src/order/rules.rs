@@ -31,7 +31,7 @@ pub enum Fallback {
 pub fn upsert(record: &Record, version: &Version, now: Millis, horizon: Millis, clock_skew: Millis) -> Rule {
     let order = record.forwarded.as_ref().and_then(|forwarded| compare(version, forwarded));
     let updated = instant_millis(version);
-    let Some(tombstone) = record.deleted else {
+    let Some(tombstone) = record.tombstone() else {
         let before = record.forwarded.as_ref().and_then(instant_millis);
         // Numbers and clock disagree: versions have begun anew, in a CDR that was restored from a backup. Which of the
         // two is from before that?
@@ -75,7 +75,7 @@ pub fn upsert(record: &Record, version: &Version, now: Millis, horizon: Millis, 
 /// deletion, so that this one is newer than all. Otherwise it may be a late one, from before a re-creation.
 pub fn delete(record: &Record) -> Rule {
     let newest = record.forwarded.as_ref().and_then(whole_number);
-    if record.deleted.is_some() || newest.is_some_and(|newest| record.seen.whole_up_to(newest)) {
+    if record.tombstone().is_some() || newest.is_some_and(|newest| record.seen.whole_up_to(newest)) {
         return Rule::Send;
     }
     Rule::InDoubt { without_cdr: Fallback::Send }
@@ -167,6 +167,19 @@ mod tests {
         record.seen.add(3);
         assert_eq!(up(&record, &at(3, NOW - 980)), DOUBT_SUPERSEDE);
         assert_eq!(up(&record, &at(3, NOW - 1000 + CLOCK_SKEW + 1)), Rule::Send);
+    }
+
+    /// No DELETE came: the CDR has 2, and HealthLake nothing.
+    #[test]
+    fn what_is_filtered_is_alive_at_the_cdr() {
+        let mut record = record(&[1, 2], None);
+        record.deleted = Some(Tombstone::FILTERED);
+        assert_eq!(up(&record, &v(1)), Rule::Superseded);
+        assert_eq!(up(&record, &v(2)), Rule::Send);
+        assert_eq!(up(&record, &v(3)), Rule::Send, "no re-creation: an update");
+        assert_eq!(delete(&record), Rule::Send);
+        record.seen.add(4);
+        assert_eq!(delete(&record), DOUBT_SEND);
     }
 
     #[test]

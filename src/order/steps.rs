@@ -7,6 +7,12 @@ use crate::delivery::Version;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Want {
     Upsert(Version),
+    /// The filter keeps the CDR's `version` out: HealthLake must have nothing of the resource.
+    Withdraw {
+        version: Version,
+        /// Where the memory knows nothing of the resource HealthLake is looked at; else it is taken for never mirrored.
+        look: bool,
+    },
     Delete,
     /// Whatever the CDR says now.
     Current,
@@ -25,6 +31,8 @@ pub struct Protocol {
     pub clock_skew: Millis,
     /// What comes may be long overtaken: where the deliveries do not tell, and no CDR does, it is not sent.
     pub belated: bool,
+    /// Of what the filter keeps out HealthLake is looked at, whatever the memory says.
+    pub looks_again: bool,
     pub on_store_failure: OnStoreFailure,
 }
 
@@ -70,6 +78,8 @@ pub enum Event {
     },
     StoreFailed,
     CdrHas(Version),
+    /// It has this version, which the filter keeps out.
+    CdrHasFiltered(Version),
     CdrGone,
     CdrFailed,
     /// HealthLake took the write. `earlier`: a first attempt of it was cut and may land yet.
@@ -103,7 +113,14 @@ impl Event {
     /// Claims outlive the deadline, so that before it these were learned under a claim that held.
     /// What would be written next rests on it.
     pub(super) fn is_basis_of_a_write(&self) -> bool {
-        matches!(self, Self::Claimed(_) | Self::CdrHas(_) | Self::CdrGone | Self::AtHealthLake(_))
+        matches!(
+            self,
+            Self::Claimed(_)
+                | Self::CdrHas(_)
+                | Self::CdrHasFiltered(_)
+                | Self::CdrGone
+                | Self::AtHealthLake(_)
+        )
     }
 }
 
@@ -113,6 +130,8 @@ pub enum End {
     /// With what HealthLake answered, or the failure to hear it.
     Answered,
     Superseded,
+    /// The filter keeps it out, and HealthLake has nothing of it.
+    Filtered,
     CdrFailed,
     StoreFailed,
     /// An earlier write may still land, and this delivery has no time to wait for that.

@@ -4,10 +4,13 @@
 //! Every write is conditional on HealthLake's own version where it is known, so that a write which lands late can't
 //! overwrite a newer one. Where it is not known, the next write waits until the earlier one can no longer land.
 
+mod learn;
+mod withdraw;
+
 use super::record::{Etag, Millis, Pending, Record, Tombstone, Write};
 use super::rules::{Fallback, Rule, delete, upsert};
 pub use super::steps::{Action, End, Event, OnStoreFailure, Protocol, Want};
-use super::version::{newest, whole_number};
+use super::version::whole_number;
 use crate::delivery::Version;
 
 /// HealthLake's version may be changed by others; after so many refusals the CDR is told to come again.
@@ -37,6 +40,10 @@ pub struct Walk {
     cut: Option<Pending>,
     /// False where the store failed and the delivery is forwarded all the same.
     remembers: bool,
+    /// HealthLake was read under this claim, and had nothing.
+    absent: bool,
+    /// The CDR's version that the filter keeps out, while HealthLake is read for it
+    looking: Option<Version>,
     /// The rule was in doubt and there was no CDR to ask.
     pub in_doubt: bool,
     pub asked_cdr: bool,
@@ -47,12 +54,14 @@ struct Sending {
     write: Write,
     current: bool,
     if_match: Option<Etag>,
+    /// A DELETE, since the filter keeps the version out
+    withdraws: bool,
 }
 
 impl Walk {
     pub fn new(want: Want, protocol: Protocol, deadline: Millis) -> Self {
         let claimed_for = match &want {
-            Want::Upsert(version) => Write::Upsert(version.clone()),
+            Want::Upsert(version) | Want::Withdraw { version, .. } => Write::Upsert(version.clone()),
             // In doubt the CDR is asked, and what it says is sent instead.
             Want::Delete if protocol.has_cdr => Write::Current,
             Want::Delete => Write::Delete,
@@ -72,6 +81,8 @@ impl Walk {
             rereads: false,
             cut: None,
             remembers: true,
+            absent: false,
+            looking: None,
             in_doubt: false,
             asked_cdr: false,
         }
@@ -95,6 +106,7 @@ impl Walk {
             Event::Claimed(record) => self.claimed(record, now),
             Event::StoreFailed => self.store_failed(now),
             Event::CdrHas(version) => self.cdr_has(&version, now),
+            Event::CdrHasFiltered(version) => self.withdraw(&version, true, now),
             Event::CdrGone => self.cdr_gone(now),
             Event::CdrFailed => self.leave(End::CdrFailed),
             Event::Took { etag, earlier } => self.took(etag, earlier, now),
@@ -127,7 +139,9 @@ impl Walk {
     fn claimed(&mut self, record: Record, now: Millis) -> Action {
         self.take_up(record);
         self.expire(now);
-        if let Want::Upsert(version) = &self.want {
+        if let Want::Upsert(version) | Want::Withdraw { version, .. } = &self.want
+            && !self.was_never_mirrored()
+        {
             whole_number(version).into_iter().for_each(|number| self.record.seen.add(number));
         }
         if std::mem::take(&mut self.rereads) {
@@ -139,10 +153,18 @@ impl Walk {
     fn take_up(&mut self, record: Record) {
         self.claimed = record.clone();
         self.record = record;
-        self.cut.take().into_iter().for_each(|cut| remember(&mut self.record.pending, cut));
+        (self.absent, self.looking) = (false, None);
+        if let Some(cut) = self.cut.take() {
+            // It was HealthLake's version when it was read: under no condition the next write could land beside it.
+            self.record.etag = self.record.etag.or(cut.if_match);
+            remember(&mut self.record.pending, cut);
+        }
     }
 
     fn decide(&mut self, now: Millis) -> Action {
+        if self.was_never_mirrored() {
+            return self.leave(End::Filtered);
+        }
         // What a crashed claimant sent after asking the CDR is not known by its version.
         let obscure = self.record.pending.iter().any(|pending| pending.write == Write::Current);
         let rule = match &self.want {
@@ -150,7 +172,7 @@ impl Walk {
             // What the CDR said was not written yet: it is asked again, whatever the rules would say now.
             _ if self.asked_cdr => return self.ask(),
             _ if obscure && self.protocol.has_cdr => return self.ask(),
-            Want::Upsert(version) => {
+            Want::Upsert(version) | Want::Withdraw { version, .. } => {
                 let Protocol { horizon, clock_skew, .. } = self.protocol;
                 upsert(&self.record, version, now, horizon, clock_skew)
             }
@@ -191,7 +213,7 @@ impl Walk {
     }
 
     fn cdr_gone(&mut self, now: Millis) -> Action {
-        let known = self.record.deleted.is_some() && self.record.pending.is_empty();
+        let known = self.record.tombstone().is_some() && self.record.pending.is_empty();
         if known && self.want != Want::Delete {
             return self.leave(End::Superseded);
         }
@@ -200,6 +222,7 @@ impl Walk {
 
     fn send_wanted(&mut self, now: Millis) -> Action {
         let write = match &self.want {
+            Want::Withdraw { version, .. } => return self.withdraw(&version.clone(), false, now),
             Want::Upsert(version) => Write::Upsert(version.clone()),
             Want::Delete | Want::Current => Write::Delete,
         };
@@ -218,7 +241,7 @@ impl Walk {
             Write::Delete => Action::Delete { if_match },
             _ => Action::Put { if_match, current },
         };
-        self.sending = Some(Sending { write, current, if_match });
+        self.sending = Some(Sending { write, current, if_match, withdraws: false });
         action
     }
 
@@ -242,6 +265,10 @@ impl Walk {
 
     fn took(&mut self, etag: Option<Etag>, earlier: bool, now: Millis) -> Action {
         let Some(sending) = self.sending.clone() else { return self.leave(End::Answered) };
+        if let (true, Write::Upsert(version)) = (sending.withdraws, &sending.write) {
+            self.kept_out(version);
+            return self.settle(End::Filtered);
+        }
         let record = &mut self.record;
         // Conditional ones can't match any more; unconditional ones may land yet, the same write's copies too.
         record.pending.retain(|pending| pending.if_match.is_none() && pending.until > now);
@@ -273,58 +300,6 @@ impl Walk {
             remember(&mut self.record.pending, Pending { write, if_match, until });
         }
         self.settle(End::Answered)
-    }
-
-    /// HealthLake has a version that we did not expect: an earlier write of ours has landed after all, or somebody
-    /// else wrote.
-    fn at_healthlake(&mut self, etag: Option<Etag>, now: Millis) -> Action {
-        let pending = std::mem::take(&mut self.record.pending);
-        let (may_land, told): (Vec<_>, Vec<_>) = pending.into_iter().partition(|p| p.if_match.is_none());
-        self.record.pending = may_land;
-        if etag.is_none() && told.iter().any(|pending| !matches!(pending.write, Write::Upsert(_))) {
-            // One of ours has landed. (What somebody else deleted there is written again.)
-            self.record.deleted = Some(Tombstone { at: now });
-        }
-        if etag.is_some() && !told.is_empty() {
-            self.record.deleted = None;
-            for pending in told {
-                // It may be this one that landed: older ones must not follow it.
-                match &pending.write {
-                    Write::Upsert(version) => {
-                        self.record.forwarded = Some(newest(self.record.forwarded.take(), version));
-                    }
-                    // Of which version it was only the CDR can tell. Until it has, this must not be forgotten.
-                    Write::Current => remember(&mut self.record.pending, pending),
-                    Write::Delete => {}
-                }
-            }
-        }
-        self.record.etag = etag;
-        self.decide(now)
-    }
-
-    /// What can't land any more has landed or not: it is taken for landed, since what is older must not follow.
-    fn expire(&mut self, now: Millis) {
-        let pending = std::mem::take(&mut self.record.pending);
-        let (known, obscure): (Vec<_>, Vec<_>) = pending.into_iter().partition(|pending| {
-            pending.if_match.is_none() && pending.until <= now && pending.write != Write::Current
-        });
-        // Conditional ones are told by HealthLake's version at the next write, whenever that is; of what was sent
-        // after asking the CDR the version is not known.
-        self.record.pending = obscure;
-        for pending in known {
-            match &pending.write {
-                // It was sent, or only claimed for, over a tombstone: neither "it is back" nor "it is still gone" may
-                // be built upon.
-                Write::Upsert(_) if self.record.deleted.is_some() => {
-                    self.record.pending.push(Pending { write: Write::Current, ..pending });
-                }
-                Write::Upsert(version) => {
-                    self.record.forwarded = Some(newest(self.record.forwarded.take(), version));
-                }
-                _ => self.record.deleted = Some(Tombstone { at: now }),
-            }
-        }
     }
 
     fn store_failed(&mut self, now: Millis) -> Action {

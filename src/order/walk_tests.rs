@@ -18,6 +18,7 @@ fn protocol(has_cdr: bool) -> Protocol {
         horizon: 120_000,
         clock_skew: 50,
         belated: false,
+        looks_again: false,
         on_store_failure: OnStoreFailure::Refuse,
     }
 }
@@ -331,3 +332,6 @@ fn a_delete_that_waited_does_not_set_the_tombstone_back() {
     let record = settled(walk.apply(Event::Gone { earlier: false }, NOW + 1100));
     assert_eq!(record.deleted, later);
 }
+
+#[path = "walk/withdraw_tests.rs"]
+mod withdraw;

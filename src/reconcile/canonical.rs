@@ -13,6 +13,9 @@ use sha2::{Digest as _, Sha256};
 pub struct Digest(pub [u8; 16]);
 
 impl Digest {
+    /// Of what the filter keeps out, whatever it says: the mirror has to hold nothing of it.
+    pub const FILTERED: Self = Self(*b"kept-out:filter!");
+
     pub fn hex(self) -> String {
         hex::encode(self.0)
     }

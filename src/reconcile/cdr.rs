@@ -2,10 +2,11 @@
 
 use tokio::time::{Duration, Instant};
 
-use super::canonical::{Decimals, Digest, digest};
+use super::canonical::{Decimals, Digest, NotAResource, digest};
 use super::side::{Cost, Held, Listed, Pace, Side, SideError, Window, at};
 use crate::cdr::{Cdr, CdrError, Current};
 use crate::delivery::Key;
+use crate::filter::Filter;
 
 const SIDE: &str = "the CDR";
 /// HAPI gives 200 at the most where nothing else is set; a server that gives fewer says where the rest is.
@@ -15,13 +16,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct AtCdr<'a> {
     cdr: &'a Cdr,
     decimals: Decimals,
+    /// What it keeps out counts as `Digest::FILTERED`; of types that are kept out nothing is asked for.
+    filter: &'a Filter,
     pace: Pace,
 }
 
 impl<'a> AtCdr<'a> {
     /// `per_second`: requests at most.
-    pub fn new(cdr: &'a Cdr, decimals: Decimals, per_second: u32) -> Self {
-        Self { cdr, decimals, pace: Pace::new(per_second) }
+    pub fn new(cdr: &'a Cdr, decimals: Decimals, filter: &'a Filter, per_second: u32) -> Self {
+        Self { cdr, decimals, filter, pace: Pace::new(per_second) }
     }
 
     /// The types that it serves, as its CapabilityStatement says.
@@ -46,7 +49,7 @@ impl<'a> AtCdr<'a> {
         Ok(Held {
             version: head.meta.version_id.unwrap_or_default(),
             updated: at(head.meta.last_updated.as_deref()),
-            digest: digest(json, self.decimals)
+            digest: judged(json, self.decimals, self.filter)
                 .map_err(|error| SideError::Failed { side: SIDE, problem: format!("a resource {error}") })?,
         })
     }
@@ -54,6 +57,9 @@ impl<'a> AtCdr<'a> {
 
 impl Side for AtCdr<'_> {
     async fn list(&self, kind: &str, window: Window, next: Option<&str>) -> Result<Listed, SideError> {
+        if self.filter.by_type(kind).is_some() {
+            return Ok(Listed::default());
+        }
         self.pace.turn().await;
         let page = match next {
             Some(next) => self.cdr.search(next).await.map_err(|error| match error.status() {
@@ -81,11 +87,17 @@ impl Side for AtCdr<'_> {
     }
 
     async fn count(&self, kind: &str, window: Window) -> Result<u64, SideError> {
+        if self.filter.by_type(kind).is_some() {
+            return Ok(0);
+        }
         self.pace.turn().await;
         self.cdr.count(kind, &window.query()).await.map_err(|error| of_type(&error, kind))
     }
 
     async fn read(&self, key: &Key) -> Result<Option<Held>, SideError> {
+        if self.filter.by_type(key.resource_type()).is_some() {
+            return Ok(None);
+        }
         self.pace.turn().await;
         match self.cdr.read(key, Instant::now() + PATIENCE).await.map_err(|error| failed(&error))? {
             Current::Resource(json) => {
@@ -107,6 +119,14 @@ impl Side for AtCdr<'_> {
 
     fn cost(&self) -> Cost {
         self.pace.cost()
+    }
+}
+
+/// The digest of what the mirror has to hold of a resource of the CDR's.
+pub(super) fn judged(json: &[u8], decimals: Decimals, filter: &Filter) -> Result<Digest, NotAResource> {
+    match filter.keeps_out(json) {
+        Some(_) => Ok(Digest::FILTERED),
+        None => digest(json, decimals),
     }
 }
 

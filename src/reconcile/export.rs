@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 use flate2::read::MultiGzDecoder;
 use serde::Deserialize;
 
-use super::canonical::{Decimals, digest};
+use super::canonical::Decimals;
+use super::cdr::judged;
 use super::index::{Index, IndexError, Which};
 use super::side::{At, Held, at};
+use crate::filter::Filter;
 
 /// Lines of one type that are written at once.
 const BATCH: usize = 2000;
@@ -48,17 +50,21 @@ struct Meta {
     last_updated: Option<String>,
 }
 
-/// Reads every file of the folder and of those in it, gzip too.
+/// `filter`: of what is read, what the mirror does not have to hold; HealthLake's side has none. Reads every file of the folder and of those in it, gzip too.
 pub fn load(
     index: &Index,
     which: Which,
     folder: &Path,
     decimals: Decimals,
+    filter: &Filter,
     sweep: u32,
     seen: At,
 ) -> Result<(), ExportError> {
     let (mut of, mut batch) = (String::new(), Vec::new());
-    each_resource(folder, decimals, &mut |kind, id, held| {
+    each_resource(folder, decimals, filter, &mut |kind, id, held| {
+        if filter.by_type(kind).is_some() {
+            return Ok(());
+        }
         if kind != of || batch.len() == BATCH {
             index.add(which, &of, &batch, seen, sweep, false)?;
             batch.clear();
@@ -74,6 +80,7 @@ pub fn load(
 pub fn each_resource(
     path: &Path,
     decimals: Decimals,
+    filter: &Filter,
     work: &mut dyn FnMut(&str, &str, Held) -> Result<(), ExportError>,
 ) -> Result<(), ExportError> {
     for path in files(path)? {
@@ -86,7 +93,7 @@ pub fn each_resource(
             let held = Held {
                 version: head.meta.version_id.unwrap_or_default(),
                 updated: at(head.meta.last_updated.as_deref()),
-                digest: digest(line, decimals).map_err(|_| bad())?,
+                digest: judged(line, decimals, filter).map_err(|_| bad())?,
             };
             work(&head.resource_type, &head.id, held)
         })?;

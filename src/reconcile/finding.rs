@@ -11,7 +11,8 @@ use crate::delivery::Key;
 pub enum Kind {
     /// At the CDR, not at HealthLake
     Missing,
-    /// At HealthLake, not at the CDR: its delete was lost, it was brought back by a late write, or somebody wrote it
+    /// At HealthLake, and not at the CDR, or kept out by the filter: its delete was lost, it was brought back by a late
+    /// write, or somebody wrote it
     Extra,
     /// HealthLake has an older version of the CDR's
     Stale,

@@ -236,7 +236,7 @@ impl Index {
                     continue;
                 }
                 let theirs = other.get(key.as_slice())?.and_then(|value| unpack(value.value()));
-                if theirs.is_some_and(|theirs| theirs.held.digest == version.digest) {
+                if theirs.and_then(|theirs| theirs.held.expected()) == version.expected() {
                     different.remove(key.as_slice())?;
                 } else if different.get(key.as_slice())?.is_none() {
                     different.insert(

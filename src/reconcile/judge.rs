@@ -14,6 +14,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use tokio::time::sleep;
 
+use super::canonical::Digest;
 use super::finding::{Finding, Kind, Repair};
 use super::index::{Index, Look, Suspect, Which};
 use super::side::{At, Held, Side, SideError};
@@ -80,7 +81,12 @@ struct Both {
 
 impl Both {
     fn equal(&self) -> bool {
-        self.healthlake.as_ref().map(|held| held.digest) == self.cdr.as_ref().map(|held| held.digest)
+        self.healthlake.as_ref().map(|held| held.digest) == self.expected()
+    }
+
+    /// What HealthLake has to hold: what the CDR has, unless the filter keeps it out.
+    fn expected(&self) -> Option<Digest> {
+        self.cdr.as_ref().and_then(Held::expected)
     }
 
     fn state(&self) -> String {
@@ -210,6 +216,7 @@ impl<C: Side, H: Side> Judge<'_, C, H> {
         let kind = match (&both.cdr, &both.healthlake) {
             (Some(_), None) | (None, None) => Kind::Missing,
             (None, Some(_)) => Kind::Extra,
+            (Some(_), Some(_)) if both.expected().is_none() => Kind::Extra,
             (Some(cdr), Some(healthlake)) => {
                 holds_version = self.older_version(key, cdr, healthlake).await?;
                 let written_before = healthlake.updated < cdr.updated;
@@ -269,7 +276,7 @@ impl<C: Side, H: Side> Judge<'_, C, H> {
         // Both have the CDR asked again where that may matter. Of what the order memory believes to be deleted already,
         // only a delete is sent once more.
         let delivery = match finding.kind {
-            Kind::Extra => Delivery::Delete { key: key.clone() },
+            Kind::Extra if both.cdr.is_none() => Delivery::Delete { key: key.clone() },
             _ => Delivery::Changed { key: key.clone() },
         };
         let told = patiently(mirror, delivery, self.patience).await;

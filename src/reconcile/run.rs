@@ -13,6 +13,7 @@ use super::report::{Extent, Report};
 use super::side::{At, Side, SideError};
 use super::sweep::{Sweep, SweepError};
 use crate::delivery::Key;
+use crate::filter::Filter;
 use crate::mirror::Mirror;
 
 /// What a run looks at.
@@ -67,6 +68,8 @@ pub struct Run<'a, C, H> {
     /// Folders of bulk exports that are read instead of a side's lists
     pub exports: [Option<&'a Path>; 2],
     pub decimals: Decimals,
+    /// Of the CDR's resources, in its export
+    pub filter: &'a Filter,
 }
 
 pub fn now() -> At {
@@ -152,7 +155,8 @@ impl<C: Side, H: Side> Run<'_, C, H> {
     fn load(&self, types: &[String], sweep: u32) -> Result<(), SweepError> {
         for which in Which::BOTH {
             let Some(folder) = self.exports[which as usize] else { continue };
-            super::export::load(self.index, which, folder, self.decimals, sweep, now())?;
+            let filter = if which == Which::Cdr { self.filter } else { &Filter::default() };
+            super::export::load(self.index, which, folder, self.decimals, filter, sweep, now())?;
             for kind in types {
                 self.sweep(kind, sweep).listed(which)?;
             }

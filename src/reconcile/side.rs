@@ -50,8 +50,13 @@ pub struct Held {
     pub digest: Digest,
 }
 
-/// What tells one version from another where the server numbers none.
 impl Held {
+    /// What the other side has to hold; None: nothing.
+    pub fn expected(&self) -> Option<Digest> {
+        (self.digest != Digest::FILTERED).then_some(self.digest)
+    }
+
+    /// What tells one version from another where the server numbers none.
     pub fn name(&self) -> String {
         if self.version.is_empty() { self.digest.hex() } else { self.version.clone() }
     }

@@ -10,6 +10,7 @@ use super::secrets::{callers, commanders, made_token};
 use super::{DeadLetterStore, Settings, SettingsError, subscription, together};
 use crate::cdr::Cdr;
 use crate::deadletter::SealKeys;
+use crate::filter::Filter;
 use crate::healthlake::{Credentials, Endpoint, Options, Role, Source, Trust};
 use crate::receive::{Callers, Files, Limits, Listening, Secrets, Tls};
 use crate::sandbox::Config as SandboxConfig;
@@ -25,6 +26,7 @@ pub struct Plan {
     pub callers: Arc<Callers>,
     pub tls: Option<Arc<Tls>>,
     pub validator: Arc<Validator>,
+    pub filter: Arc<Filter>,
     pub cdr: Option<Arc<Cdr>>,
     /// Who may command the running instance, but for the token that it makes itself
     pub commanders: Secrets,
@@ -51,6 +53,7 @@ pub fn plan(settings: Settings) -> Result<Plan, SettingsError> {
     let source = source(&settings, &endpoint, sandbox.as_ref(), &trust)?;
     let cdr = cdr(&settings, &trust)?.map(Arc::new);
     let commanders = commanders(&settings)?;
+    let filter = Arc::new(settings.filter.filter()?);
     limits(&settings)?;
     subscription::try_out(&settings, token.as_deref())?;
     let dead_letters = settings.dead_letters.store(settings.order.data_dir.is_some())?;
@@ -63,6 +66,7 @@ pub fn plan(settings: Settings) -> Result<Plan, SettingsError> {
         source,
         callers,
         tls,
+        filter,
         cdr,
         commanders,
         dead_letters,

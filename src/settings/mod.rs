@@ -8,6 +8,7 @@ mod cdr;
 mod deadletters;
 mod error;
 mod file;
+mod filter;
 mod healthlake;
 mod instance;
 mod kafka;
@@ -28,6 +29,7 @@ pub use cdr::CdrArgs;
 pub use deadletters::{DeadLetterArgs, DeadLetterStore};
 pub use error::SettingsError;
 pub use file::{File, with_file};
+pub use filter::FilterArgs;
 pub use healthlake::{CredentialArgs, HealthLakeArgs};
 pub use instance::{AdminArgs, MirrorArgs};
 pub use kafka::{KafkaArgs, SaslMechanism, SecurityProtocol};
@@ -56,6 +58,8 @@ pub struct Settings {
     pub credentials: CredentialArgs,
     #[command(flatten)]
     pub delivery: DeliveryArgs,
+    #[command(flatten)]
+    pub filter: FilterArgs,
     #[command(flatten)]
     pub order: OrderArgs,
     #[command(flatten)]

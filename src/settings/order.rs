@@ -105,6 +105,7 @@ impl OrderArgs {
             horizon: millis(self.sender_retries),
             clock_skew: millis(self.order_clock_skew),
             belated: false,
+            looks_again: false,
             on_store_failure: self.order_on_store_failure,
         }
     }

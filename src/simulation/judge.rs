@@ -7,7 +7,9 @@ use crate::sandbox::Interaction;
 pub(super) fn judge(world: &World) -> Result<(), String> {
     for resource in 0..world.knobs.resources {
         never_went_back(world, resource)?;
-        if world.knobs.has_cdr {
+        // Without a CDR too nothing may be left of what is kept out in the end.
+        let kept_out = world.changes(resource).last().is_some_and(|change| change.filtered);
+        if world.knobs.has_cdr || kept_out && world.knobs.kept != Kept::File {
             ends_equal(world, resource)?;
         }
     }
@@ -20,7 +22,9 @@ fn never_went_back(world: &World, resource: usize) -> Result<(), String> {
     let changes = world.changes(resource);
     // By version, counted from 1
     let deletions = |from: u64, to: u64| {
-        (from + 1..to).map(|version| changes[version as usize - 1]).filter(|change| change.deleted)
+        let between = (from + 1..to).map(|version| changes[version as usize - 1]);
+        // What the filter keeps out is taken away too.
+        between.filter(|change| change.deleted || change.filtered)
     };
     let (mut newest, mut deleted, mut newest_at) = (0, false, 0);
     let key = key(resource).to_string();
@@ -38,6 +42,9 @@ fn never_went_back(world: &World, resource: usize) -> Result<(), String> {
             continue;
         };
         let version: u64 = version.trim_start_matches('v').parse().unwrap();
+        if changes[version as usize - 1].filtered {
+            return Err(format!("{key}: version {version} is there, and the filter keeps it out"));
+        }
         // The file does not know what was under way at a kill, and without a CDR nobody can tell: an older version that
         // is repeated may follow, until the newer one is repeated too.
         let unheard =
@@ -60,7 +67,8 @@ fn ends_equal(world: &World, resource: usize) -> Result<(), String> {
         let patient: serde_json::Value = serde_json::from_str(shown.json.get()).unwrap();
         patient["name"][0]["family"].as_str().unwrap().to_owned()
     });
-    let current = world.current(resource).map(|version| format!("F{version}"));
+    let mirrored = |version: &u64| !world.changes(resource)[*version as usize - 1].filtered;
+    let current = world.current(resource).filter(mirrored).map(|version| format!("F{version}"));
     if shown == current {
         return Ok(());
     }

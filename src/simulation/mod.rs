@@ -187,6 +187,11 @@ fn storms_go_wrong_without_tombstones() {
 }
 
 #[test]
+fn storms_go_wrong_without_memory_of_what_was_withdrawn() {
+    go_wrong_without(Without::Withdrawals, Kept::Memory);
+}
+
+#[test]
 fn storms_go_wrong_without_a_margin_for_clocks() {
     go_wrong_without(Without::ClockSkew, Kept::DynamoDb);
 }

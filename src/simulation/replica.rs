@@ -15,6 +15,7 @@ use super::stores::Shared;
 use super::world::World;
 use crate::cdr::Cdr;
 use crate::delivery::Delivery;
+use crate::filter::{Filter, Label};
 use crate::forward::{Forward, Report};
 use crate::healthlake::{Clock, Credentials, Endpoint, HealthLake, Manager};
 use crate::mirror::Source;
@@ -92,6 +93,7 @@ impl Replica {
         let cdr = || Cdr::simulated(network::cdr(&self.world, self.number), self.common.http.clone());
         Forward {
             dead_letters: None,
+            filter: Arc::new(Filter { deny_labels: vec![Label::parse("R").unwrap()], ..Filter::default() }),
             validator: self.common.validator.clone(),
             queue: Queue::new(64),
             store,

@@ -119,6 +119,7 @@ impl Store for Lessened {
                 match self.without {
                     Without::Versions => record.forwarded = None,
                     Without::Tombstones => record.deleted = None,
+                    Without::Withdrawals if record.is_filtered() => *record = Record::default(),
                     Without::Fences => (record.etag, record.pending) = (None, Vec::new()),
                     _ => {}
                 }

@@ -38,6 +38,8 @@ pub(super) enum Without {
     Versions,
     /// Rule 3: a DELETE leaves no tombstone.
     Tombstones,
+    /// What was withdrawn is forgotten.
+    Withdrawals,
     /// Rule 3: clocks are taken for equal though they differ.
     ClockSkew,
     /// Rule 4: the CDR is not asked.
@@ -61,6 +63,8 @@ pub(super) struct Knobs {
     pub changes: usize,
     /// Of a change of what is alive: that it is a deletion
     pub deletes: f64,
+    /// Of an upsert: that it has a label which the filter keeps out
+    pub labels: f64,
     /// Longest pause between changes of one burst, and between bursts
     pub pauses: (Millis, Millis),
     /// Saved changes are handed on so often, in one batch.
@@ -110,6 +114,7 @@ impl Knobs {
             resources: random.usize(1..4),
             changes: random.usize(4..24),
             deletes: one_of(random, &[0.1, 0.3, 0.5]),
+            labels: 0.0,
             pauses: (one_of(random, &[0, 5, 40]), one_of(random, &[5, 400, 4000])),
             hand_on: one_of(random, &[0, 0, 200, 5000]),
             drops_deleted: random.bool(),
@@ -152,6 +157,7 @@ impl Knobs {
     pub fn protocol(&self) -> Protocol {
         Protocol {
             belated: false,
+            looks_again: false,
             has_cdr: self.has_cdr && self.without != Some(Without::Cdr),
             settle: if self.without == Some(Without::Settle) { 0 } else { self.settle },
             // This sender repeats for as long as it takes.
@@ -166,6 +172,8 @@ impl Knobs {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Change {
     pub deleted: bool,
+    /// The filter keeps it out.
+    pub filtered: bool,
     /// True time, and the time by the CDR's clock
     pub at: Millis,
     pub last_updated: Millis,
@@ -203,7 +211,12 @@ impl World {
     /// `tracing`: everything that happens is kept as text.
     pub fn new(seed: u64, kept: Kept, without: Option<Without>, tracing: bool) -> Arc<Self> {
         let mut random = Rng::with_seed(seed);
-        let knobs = Knobs::draw(&mut random, kept, without);
+        let mut knobs = Knobs::draw(&mut random, kept, without);
+        match without {
+            None => knobs.labels = one_of(&mut random, &[0.0, 0.0, 0.3, 0.6]),
+            Some(Without::Withdrawals) => knobs.labels = 0.3,
+            Some(_) => {}
+        }
         let started = Instant::now();
         let clock = move || (EPOCH + started.elapsed()).as_millis() as i64;
         let clock = move || jiff::Timestamp::from_millisecond(clock()).unwrap();
@@ -258,6 +271,7 @@ impl World {
     /// The CDR updates, creates or deletes. Its version, and whether it was a deletion.
     pub fn change(&self, resource: usize) -> (u64, bool) {
         let deletes = self.chance(self.knobs.deletes);
+        let labelled = self.knobs.labels > 0.0 && self.chance(self.knobs.labels);
         let at = self.now();
         let mut cdr = self.cdr.lock().unwrap();
         let changes = &mut cdr[resource];
@@ -265,13 +279,20 @@ impl World {
         // Two versions of one resource in one millisecond would have no order.
         let after = changes.last().map_or(0, |change| change.last_updated + 1);
         let deleted = alive && deletes;
-        changes.push(Change { deleted, at, last_updated: (at + self.cdr_clock).max(after) });
+        let filtered = labelled && !deleted;
+        changes.push(Change { deleted, filtered, at, last_updated: (at + self.cdr_clock).max(after) });
         let version = changes.len() as u64;
         drop(cdr);
         self.note("cdr", || {
             format!(
                 "{} of {resource}",
-                if deleted { "deletion " } else { "version " }.to_owned() + &version.to_string()
+                match (deleted, filtered) {
+                    (true, _) => "deletion ",
+                    (_, true) => "labelled version ",
+                    _ => "version ",
+                }
+                .to_owned()
+                    + &version.to_string()
             )
         });
         (version, deleted)
@@ -291,9 +312,10 @@ impl World {
     pub fn body(&self, resource: usize, version: u64) -> Bytes {
         let change = self.cdr.lock().unwrap()[resource][version as usize - 1];
         let updated = jiff::Timestamp::from_millisecond(change.last_updated as i64).unwrap();
+        let security = if change.filtered { r#","security":[{"code":"R"}]"# } else { "" };
         let id = if self.knobs.named_versions { format!("v{version}") } else { version.to_string() };
         format!(
-            r#"{{"resourceType":"Patient","id":"{resource}","meta":{{"versionId":"{id}","lastUpdated":"{updated}"}},"name":[{{"family":"F{version}"}}]}}"#
+            r#"{{"resourceType":"Patient","id":"{resource}","meta":{{"versionId":"{id}","lastUpdated":"{updated}"{security}}},"name":[{{"family":"F{version}"}}]}}"#
         )
         .into()
     }

@@ -21,6 +21,7 @@ mod dead_letters;
 mod dependencies;
 mod dynamodb;
 mod explain;
+mod filter;
 mod foreign_servers;
 mod fuzz_seeds;
 mod hapi_cdr;

@@ -82,11 +82,15 @@ pub(super) async fn ended(
         None => None,
     };
     say(&format!(
-        "{} of {} resources settled, {} refused, {} of types that are not taken",
+        "{} of {} resources settled, {} refused, {} of types that are not taken{}",
         counted.settled,
         cursor.total(),
         counted.refused,
-        counted.skipped
+        counted.skipped,
+        match counted.filtered {
+            0 => String::new(),
+            filtered => format!(", {filtered} kept out by the filter"),
+        }
     ));
     if let Some(text) = stopped {
         return Err(format!(

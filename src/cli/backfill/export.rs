@@ -89,6 +89,7 @@ async fn write(
     let reader = reader(asked, cursor, &skips);
     let export = Export {
         validator: asked.plan.validator.clone(),
+        filter: asked.plan.filter.clone(),
         counts: Arc::new(Counts::of(cursor.counted)),
         feed,
     };

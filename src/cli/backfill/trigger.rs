@@ -17,7 +17,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 pub(super) async fn run(job: &Job<'_>, subscription: Key, args: &TriggerArgs) -> Result<Ended, String> {
     let mut searches = args.search.clone();
     if searches.is_empty() && args.id.is_empty() {
-        let types = survey(&job.cdr, &job.backfill.types, job.backfill.since).await;
+        let types = survey(&job.cdr, &job.backfill.types, job.backfill.since, &job.plan.filter).await;
         let types = types.map_err(|error| error.to_string())?;
         let since = job.backfill.since.map(crate::backfill::since).unwrap_or_default();
         searches.extend(

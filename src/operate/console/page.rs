@@ -176,7 +176,8 @@ fn deliveries(lines: &[Line]) -> Markup {
 }
 
 pub fn resource(explained: &Explained, form_token: &str, sent: Option<&str>) -> Markup {
-    let Explained { key, deliveries: lines, order, cdr, healthlake, letters: kept, advice } = explained;
+    let Explained { key, deliveries: lines, order, cdr, healthlake, filter_rule, letters: kept, advice } =
+        explained;
     let body = html! {
         h1 { (key) }
         @if let Some(sent) = sent { p role="status" class="state" { "Sent what the CDR has now: " (named(sent)) } }
@@ -187,6 +188,9 @@ pub fn resource(explained: &Explained, form_token: &str, sent: Option<&str>) -> 
             tr { th scope="row" { "CDR" } td { (cdr.as_ref().map_or("not asked: no --cdr-url".into(), Side::told)) } }
             tr { th scope="row" { "HealthLake" } td { (healthlake.told()) } }
             tr { th scope="row" { "remembered" } td { (order.told()) } }
+            @if let Some(rule) = filter_rule {
+                tr { th scope="row" { "filter" } td { "kept out by " code { "--filter-" (rule) } } }
+            }
         } }
         @if cdr.is_some() {
             form action="/console/resend" method="post" {

@@ -226,8 +226,13 @@ impl Model for Mirror {
             Property::always("no re-creation is taken away", |model: &Self, world: &World| {
                 !model.has_cdr || !world.taken_away
             }),
+            // Without a CDR deletes may be in doubt; updates and what the filter keeps out never are.
             Property::always("quiet means equal", |model: &Self, world: &World| {
-                !model.has_cdr || !world.quiet() || world.equal()
+                !model.has_cdr && world.has_deletes() || !world.quiet() || world.equal()
+            }),
+            Property::always("quiet means that nothing filtered is there", |_, world: &World| {
+                let filtered = world.cdr().is_some_and(|change| world.is_filtered(change));
+                !filtered || !world.quiet() || !world.alive()
             }),
             // Without a CDR a doubtful re-creation is not sent: safe against resurrection first.
             Property::sometimes("it becomes quiet and equal", |model: &Self, world: &World| {
@@ -284,8 +289,10 @@ impl Mirror {
             },
             Action::AskCdr => {
                 running.current = world.cdr();
-                match running.current.and_then(|change| world.version(change)) {
-                    Some(version) => Event::CdrHas(version),
+                let found = running.current.and_then(|change| Some((change, world.version(change)?)));
+                match found {
+                    Some((change, version)) if world.is_filtered(change) => Event::CdrHasFiltered(version),
+                    Some((_, version)) => Event::CdrHas(version),
                     None => Event::CdrGone,
                 }
             }
@@ -320,7 +327,7 @@ impl Mirror {
             }
             Action::Done(end) => {
                 let settled = match end {
-                    End::Superseded => true,
+                    End::Superseded | End::Filtered => true,
                     End::Answered => running.answered,
                     End::CdrFailed | End::StoreFailed | End::Unsettled => false,
                 };

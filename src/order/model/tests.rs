@@ -11,6 +11,11 @@ const DELETED: &[Change] = &[Change::Put(1), Change::Delete];
 const UPDATED_AND_DELETED: &[Change] = &[Change::Put(1), Change::Put(2), Change::Delete];
 const RE_CREATED: &[Change] = &[Change::Put(1), Change::Delete, Change::Put(3)];
 
+const LABELLED: &[Change] = &[Change::Put(1), Change::Filtered(2)];
+const UNLABELLED: &[Change] = &[Change::Filtered(1), Change::Put(2)];
+const LABELLED_FOR_A_WHILE: &[Change] = &[Change::Put(1), Change::Filtered(2), Change::Put(3)];
+const LABELLED_AND_DELETED: &[Change] = &[Change::Put(1), Change::Filtered(2), Change::Delete];
+
 const EVERYTHING: Budget = Budget { faults: 1, ticks: 1, copies: 1 };
 /// A cut attempt and a store that fails, say.
 const TWO_FAULTS: Budget = Budget { faults: 2, ticks: 1, copies: 0 };
@@ -62,6 +67,23 @@ fn updates_and_deletes_hold() {
 fn re_creations_hold() {
     holds_with(&[RE_CREATED], true, CALM);
     holds_with(&[RE_CREATED], false, CALM);
+}
+
+/// A label that keeps a resource out comes, goes, or comes and goes: with and without a CDR to be asked.
+#[test]
+fn what_is_filtered_is_taken_away_and_comes_back() {
+    for has_cdr in [true, false] {
+        holds_with(&[LABELLED], has_cdr, EVERYTHING);
+        holds_with(&[UNLABELLED], has_cdr, EVERYTHING);
+        holds_with(&[LABELLED_FOR_A_WHILE], has_cdr, CALM);
+        holds_with(&[LABELLED_AND_DELETED], has_cdr, CALM);
+    }
+}
+
+#[test]
+fn what_is_filtered_is_taken_away_with_two_faults() {
+    holds_with(&[LABELLED], true, TWO_FAULTS);
+    holds_with(&[UNLABELLED], true, TWO_FAULTS);
 }
 
 /// Each rule is needed: without it a counterexample is found.

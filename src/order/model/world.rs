@@ -4,12 +4,14 @@ use super::Budget;
 use crate::delivery::Version;
 use crate::order::record::{Etag, Millis, Pending, Record, Write};
 use crate::order::store::Held;
-use crate::order::walk::{Action, OnStoreFailure, Protocol, Walk};
+use crate::order::walk::{Action, OnStoreFailure, Protocol, Walk, Want};
 
 /// What the CDR does to its resource, in this order. A delete takes a version number too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Change {
     Put(u64),
+    /// A version that the filter keeps out
+    Filtered(u64),
     Delete,
 }
 
@@ -117,7 +119,7 @@ impl World {
 
     pub fn version(&self, change: usize) -> Option<Version> {
         match self.script[change] {
-            Change::Put(number) => {
+            Change::Put(number) | Change::Filtered(number) => {
                 Some(Version { version_id: Some(number.to_string().into()), last_updated: None })
             }
             Change::Delete => None,
@@ -129,8 +131,17 @@ impl World {
         self.made.checked_sub(1)
     }
 
+    /// Whether it leaves HealthLake with nothing.
     pub fn is_delete(&self, change: usize) -> bool {
-        self.script[change] == Change::Delete
+        matches!(self.script[change], Change::Delete | Change::Filtered(_))
+    }
+
+    pub fn is_filtered(&self, change: usize) -> bool {
+        matches!(self.script[change], Change::Filtered(_))
+    }
+
+    pub fn has_deletes(&self) -> bool {
+        self.script.contains(&Change::Delete)
     }
 
     pub fn alive(&self) -> bool {
@@ -139,8 +150,9 @@ impl World {
 
     pub fn start(&self, change: usize, has_cdr: bool, owner: u128) -> Running {
         let want = match self.version(change) {
-            Some(version) => crate::order::walk::Want::Upsert(version),
-            None => crate::order::walk::Want::Delete,
+            Some(version) if self.is_filtered(change) => Want::Withdraw { version, look: true },
+            Some(version) => Want::Upsert(version),
+            None => Want::Delete,
         };
         let protocol = Protocol {
             has_cdr,
@@ -148,6 +160,7 @@ impl World {
             horizon: 10 * TICK,
             clock_skew: 0,
             belated: false,
+            looks_again: false,
             on_store_failure: OnStoreFailure::Refuse,
         };
         let mut walk = Walk::new(want, protocol, self.now + DEADLINE);

@@ -79,14 +79,16 @@ impl Index {
             };
             let x = if order.is_le() { std::mem::replace(&mut a, entry(ours.next())?) } else { None };
             let y = if order.is_ge() { std::mem::replace(&mut b, entry(theirs.next())?) } else { None };
+            // What the filter keeps out at the CDR is equal to nothing at HealthLake.
             let here = |found: &Option<(Vec<u8>, Known)>| {
-                found.as_ref().filter(|(_, known)| known.sweep >= sweep).map(|(_, known)| known.held.digest)
+                let here = found.as_ref().filter(|(_, known)| known.sweep >= sweep);
+                here.and_then(|(_, known)| known.held.expected())
             };
             let unseen = |found: &Option<(Vec<u8>, Known)>| {
                 found.as_ref().filter(|(_, known)| known.sweep < sweep).map(|(_, known)| known.held.updated)
             };
-            let equal = here(&x) == here(&y) && here(&x).is_some();
             let unseen = [unseen(&x), unseen(&y)];
+            let equal = here(&x) == here(&y) && unseen == [None, None];
             if let Some((key, _)) = x.or(y) {
                 batch.push(Compared { key, equal, unseen });
             }

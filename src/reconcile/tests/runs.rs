@@ -203,6 +203,51 @@ async fn named_resources_and_a_time_bound_what_is_looked_at() {
     assert_eq!(findings.iter().map(|finding| finding.key.to_string()).collect::<Vec<_>>(), ["Task/r2"]);
 }
 
+/// What the filter keeps out is expected to be absent: in sweeps of everything and of changes, by list and by read.
+#[tokio::test]
+async fn what_is_filtered_is_expected_to_be_absent() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::of(keys(30), 24);
+    let denied = crate::filter::Label::parse("R").unwrap();
+    let filter = crate::filter::Filter { deny_labels: vec![denied], ..Default::default() };
+    world.cdr.filter = std::sync::Arc::new(filter);
+    let (restricted, index) = (|n: u64| labelled(body("Patient/r1", n)), index(&folder));
+
+    // There from before, and never there.
+    world.cdr.put("Patient/r1", restricted(2));
+    world.cdr.put("Patient/new", restricted(1).replace("r1", "new"));
+    let (report, found) = world.run(&index, SETTLE, true, types()).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!((found[0].key.to_string().as_str(), found[0].kind), ("Patient/r1", Kind::Extra));
+    assert_eq!((found[0].repair, report.unwrap().open()), (Some(Repair::Repaired), 0));
+    assert_eq!(world.healthlake.get("Patient/r1"), None);
+
+    // Nothing to do, and nothing to list anew.
+    let (report, found) = world.run(&index, SETTLE, true, types()).await;
+    assert_eq!((found.len(), report.unwrap().extent), (0, Extent::Changes));
+
+    // It came back by a late write, then the label goes, and another gets one.
+    world.healthlake.put("Patient/r1", body("Patient/r1", 1));
+    world.cdr.put("Patient/new", body("Patient/new", 2));
+    world.cdr.put("Patient/r4", labelled(body("Patient/r4", 5)));
+    let (report, found) = world.run(&index, SETTLE, true, types()).await;
+    let found: Vec<_> = found.iter().map(|finding| (finding.key.to_string(), finding.kind)).collect();
+    let expected = [("Patient/new", Kind::Missing), ("Patient/r1", Kind::Extra), ("Patient/r4", Kind::Extra)];
+    assert_eq!(found, expected.map(|(key, kind)| (key.to_owned(), kind)));
+    assert_eq!(report.unwrap().open(), 0);
+    assert_eq!(world.healthlake.get("Patient/new"), Some(body("Patient/new", 2)));
+    assert!(world.healthlake.alive().keys().all(|key| key != "Patient/r1" && key != "Patient/r4"));
+
+    // `--everything` agrees.
+    let everything = Scope::Types { types: vec!["Patient".into()], everything: true };
+    let (report, found) = world.run(&index, SETTLE, false, everything).await;
+    assert_eq!((found.len(), report.unwrap().extent), (0, Extent::Everything));
+}
+
+fn labelled(json: String) -> String {
+    json.replacen('{', r#"{"meta":{"security":[{"code":"R"}]},"#, 1)
+}
+
 #[tokio::test]
 async fn what_a_repair_does_not_help_is_sent_once_and_told_each_time() {
     let folder = tempfile::tempdir().unwrap();
@@ -232,6 +277,7 @@ async fn what_a_repair_does_not_help_is_sent_once_and_told_each_time() {
             heard: &|_, _, _| {},
             exports: [None, None],
             decimals: crate::reconcile::Decimals::Digits,
+            filter: &world.cdr.filter,
         };
         let mut found = Vec::new();
         run.run(types(), BTreeMap::new(), &mut |finding| found.push(finding)).await.unwrap();

@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::delivery::{Delivery, Key, Version};
+use crate::filter::Filter;
 use crate::mirror::{Mirror, Telling, Told};
 use crate::reconcile::canonical::{Decimals, Digest, digest};
+use crate::reconcile::cdr::judged;
 use crate::reconcile::run::now;
 use crate::reconcile::{
     At, Cost, Finding, Held, Index, Listed, Options, Report, Run, Scope, Side, SideError, SweepError, Window,
@@ -38,6 +40,8 @@ pub struct Server {
     /// Lists from this one on fail.
     pub fails_from: Arc<AtomicU64>,
     pub unsupported: Arc<Mutex<BTreeSet<String>>>,
+    /// The CDR's: what it keeps out.
+    pub filter: Arc<Filter>,
 }
 
 impl Server {
@@ -96,8 +100,8 @@ impl Server {
     }
 }
 
-fn held(version: u64, updated: At, json: &str) -> Held {
-    let digest = digest(json.as_bytes(), Decimals::Digits).unwrap();
+fn held(filter: &Filter, version: u64, updated: At, json: &str) -> Held {
+    let digest = judged(json.as_bytes(), Decimals::Digits, filter).unwrap();
     Held { version: version.to_string(), updated, digest }
 }
 
@@ -117,7 +121,8 @@ impl Side for Server {
         let more = found.len() > PAGE;
         found.truncate(PAGE);
         let next = more.then(|| found.last().unwrap().0.clone());
-        let found = found.into_iter().map(|(id, (version, at, json))| (id, held(version, at, &json)));
+        let found =
+            found.into_iter().map(|(id, (version, at, json))| (id, held(&self.filter, version, at, &json)));
         Ok(Listed { resources: found.collect(), next })
     }
 
@@ -130,7 +135,7 @@ impl Side for Server {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let resources = self.resources.lock().unwrap();
         let current = resources.get(&key.to_string()).and_then(Resource::current);
-        Ok(current.map(|(version, at, json)| held(version, at, json)))
+        Ok(current.map(|(version, at, json)| held(&self.filter, version, at, json)))
     }
 
     async fn read_version(&self, key: &Key, version: u64) -> Result<Option<Digest>, SideError> {
@@ -175,9 +180,11 @@ impl World {
     /// Change at the CDR, delivered.
     pub fn forward(&self, key: &str) {
         match self.cdr.get(key) {
-            Some(json) => self.healthlake.put(key, json),
-            None if self.healthlake.get(key).is_some() => self.healthlake.delete(key),
-            None => {}
+            Some(json) if self.cdr.filter.keeps_out(json.as_bytes()).is_none() => {
+                self.healthlake.put(key, json)
+            }
+            _ if self.healthlake.get(key).is_some() => self.healthlake.delete(key),
+            _ => {}
         }
     }
 
@@ -199,6 +206,7 @@ impl World {
             heard: &|_, _, _| {},
             exports: [None, None],
             decimals: Decimals::Digits,
+            filter: &self.cdr.filter,
         };
         let report = run.run(scope, BTreeMap::new(), &mut |finding| findings.push(finding)).await;
         findings.sort_by_key(|finding| finding.key.to_string());
@@ -220,6 +228,7 @@ impl Mirror for World {
             settled: true,
             retryable: false,
             retry_after_ms: None,
+            filter_rule: None,
             issues: Vec::new(),
             healthlake_status: Some(200),
             healthlake_request_id: None,

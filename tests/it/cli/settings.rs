@@ -56,6 +56,14 @@ async fn a_value_that_settings_refuse_is_told_with_its_source() {
 }
 
 #[tokio::test]
+async fn a_filter_that_names_nothing_is_refused() {
+    let types = [&STORE[..], &["--filter-deny-types", "Patient,observation"]].concat();
+    run(&serve(&types)).await.refused(&["--filter-deny-types", "`observation`", "from the command line"]);
+    let ran = run_with(&serve(&STORE), &[("LAKEHOOK_FILTER_SECURITY_LABELS", "a|b|c")]).await;
+    ran.refused(&["--filter-security-labels", "system|code", "LAKEHOOK_FILTER_SECURITY_LABELS"]);
+}
+
+#[tokio::test]
 async fn wrong_files_are_told_where_and_how() {
     let directory = directory();
     for (text, says) in [

@@ -9,6 +9,8 @@ use serde_json::json;
 
 /// No report, page or log may have it.
 pub const MARK: &str = "MARK-of-a-patient";
+/// Contents from here on have a label of confidentiality: R.
+pub const RESTRICTED: u64 = 1000;
 const PAGE: usize = 50;
 
 #[derive(Clone, Default)]
@@ -153,8 +155,14 @@ fn json(key: &str, versions: &[Version], version: usize) -> Option<String> {
         "CodeSystem" => r#""status":"draft","content":"complete""#.to_owned(),
         other => panic!("{other}"),
     };
+    let security = match content {
+        RESTRICTED.. => {
+            r#","security":[{"system":"http://terminology.hl7.org/CodeSystem/v3-Confidentiality","code":"R"}]"#
+        }
+        _ => "",
+    };
     Some(format!(
-        r##"{{"resourceType":"{kind}","id":"{id}","meta":{{"versionId":"{version}","lastUpdated":"{at:.3}","source":"#{version}"}},{rest}}}"##
+        r##"{{"resourceType":"{kind}","id":"{id}","meta":{{"versionId":"{version}","lastUpdated":"{at:.3}","source":"#{version}"{security}}},{rest}}}"##
     ))
 }
 
