@@ -25,6 +25,7 @@ pub mod operate;
 pub mod order;
 pub mod receive;
 pub mod reconcile;
+pub mod redrive;
 pub mod sandbox;
 pub mod settings;
 #[cfg(test)]

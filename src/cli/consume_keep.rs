@@ -6,13 +6,11 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use crate::consume::{Keep, Keeping, Letter};
+use crate::consume::{Keep, Keeping, Letter, MESSAGE};
 use crate::deadletter::{self, Keeper, LetterId, Payload};
 use crate::delivery::{Key, Version};
 use crate::settings::Plan;
 
-/// In a resource type's place: no FHIR type has this name.
-pub(super) const MESSAGE: &str = "KafkaMessage";
 const REASON: &str = "not-understood";
 
 struct DeadLetters {

@@ -16,5 +16,5 @@ pub use brokers::{Brokers, Sasl, Tls};
 pub use desk::{Counts, Desk, list};
 pub use member::{Member, Task};
 pub use message::{Poison, key};
-pub use poison::{Keep, Keeping, Letter, OnPoison};
+pub use poison::{Keep, Keeping, Letter, MESSAGE, OnPoison};
 pub use worker::Worker;

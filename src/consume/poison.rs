@@ -7,6 +7,9 @@ use bytes::Bytes;
 
 use super::message::Poison;
 
+/// Among dead letters, in a resource type's place: no FHIR type has this name.
+pub const MESSAGE: &str = "KafkaMessage";
+
 /// What is done with one that no dead-letter store keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum OnPoison {

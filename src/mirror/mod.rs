@@ -119,6 +119,25 @@ impl Told {
         }
     }
 
+    /// Of a delivery that there was no room for: nothing was done.
+    pub fn not_begun(verdict: &Verdict) -> Self {
+        Self {
+            key: None,
+            version: Version::default(),
+            verdict: verdict.name().to_owned(),
+            settled: false,
+            in_doubt: false,
+            retryable: verdict.is_retryable(),
+            retry_after_ms: None,
+            refused: None,
+            filter_rule: None,
+            issues: Vec::new(),
+            healthlake_status: None,
+            healthlake_request_id: None,
+            attempts: 0,
+        }
+    }
+
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after_ms.map(Duration::from_millis)
     }

@@ -11,7 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, Method, StatusCode};
 use http_body_util::{BodyExt, Limited};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::admin::Admin;
@@ -20,18 +20,25 @@ use crate::delivery::{Addressed, Delivery, Key};
 use crate::explain::{Explained, explain as explain_resource};
 use crate::mirror::{SOURCE_HEADER, Source, Told};
 use crate::receive::{App, Caller, Callers};
+use crate::verdict::Verdict;
 
 /// Who may command this instance, and how much at once.
 #[derive(Clone)]
 pub struct Control {
     pub callers: Arc<Callers>,
     turns: Arc<Semaphore>,
+    /// The console sends dead letters again for one at a time.
+    pub(super) redriving: Arc<Semaphore>,
 }
 
 impl Control {
     /// Of `most` deliveries in flight a quarter may be a command's.
     pub fn new(callers: Arc<Callers>, most: usize) -> Self {
-        Self { callers, turns: Arc::new(Semaphore::new((most / 4).max(1))) }
+        Self {
+            callers,
+            turns: Arc::new(Semaphore::new((most / 4).max(1))),
+            redriving: Arc::new(Semaphore::new(1)),
+        }
     }
 }
 
@@ -75,38 +82,53 @@ pub async fn deliver(
         Ok(body) => body.to_bytes(),
         Err(_) => return StatusCode::PAYLOAD_TOO_LARGE.into_response(),
     };
-    let Ok(admitted) = app.admission.admit(body.len()) else {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
-    };
-    if app.lifecycle.is_stopping() {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
-    }
     let delivery = match method {
         Method::PUT => Delivery::Upsert { addressed: Addressed::to(&key), json: body, verbatim: true },
         Method::DELETE => Delivery::Delete { key },
         Method::POST => Delivery::Changed { key },
         _ => return StatusCode::METHOD_NOT_ALLOWED.into_response(),
     };
-    // From here on it runs to its end, whether or not the command waits for it.
-    let ended = tokio::spawn(async move {
-        let told = forward(&app, delivery, source).await;
-        drop((turn, admitted));
-        told
-    });
-    match ended.await {
+    match forward(app, delivery, source, turn).await {
         Ok(told) => Json(told).into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Err(Verdict::Internal) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
 }
 
-/// A delivery that a person or a command asks for: forwarded, counted and logged as those of the CDR are.
-pub(super) async fn forward(app: &App, delivery: Delivery, source: Source) -> Told {
-    let report = app.forward.forward(delivery, source, Instant::now() + app.limits.deadline).await;
-    app.metrics.delivered(&report);
-    let id = delivery_log::commanded(&report);
-    let told = Told::of(&report);
-    app.recent.add(&id, report);
-    told
+/// A delivery that a person asks for at the console.
+pub(super) async fn send(admin: &Admin, delivery: Delivery, source: Source) -> Result<Told, Verdict> {
+    let control = admin.control.as_ref().ok_or(Verdict::Internal)?;
+    let turn = control.turns.clone().acquire_owned().await.map_err(|_| Verdict::ShuttingDown)?;
+    forward(admin.app.clone(), delivery, source, turn).await
+}
+
+/// Takes a place among the deliveries in flight, and is counted and logged as those of the CDR are. An error: nothing
+/// was done.
+async fn forward(
+    app: Arc<App>,
+    delivery: Delivery,
+    source: Source,
+    turn: OwnedSemaphorePermit,
+) -> Result<Told, Verdict> {
+    let bytes = match &delivery {
+        Delivery::Upsert { json, .. } => json.len(),
+        Delivery::Delete { .. } | Delivery::Changed { .. } => 0,
+    };
+    let admitted = app.admission.admit(bytes)?;
+    if app.lifecycle.is_stopping() {
+        return Err(Verdict::ShuttingDown);
+    }
+    // From here on it runs to its end, whether or not anybody waits for it.
+    let ended = tokio::spawn(async move {
+        let report = app.forward.forward(delivery, source, Instant::now() + app.limits.deadline).await;
+        app.metrics.delivered(&report);
+        let id = delivery_log::commanded(&report);
+        let told = Told::of(&report);
+        app.recent.add(&id, report);
+        drop((turn, admitted));
+        told
+    });
+    ended.await.map_err(|_| Verdict::Internal)
 }
 
 /// What is known of one resource, here and on both sides.

@@ -12,10 +12,11 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
-use self::select::{Found, Selected, Which};
+use self::select::{Found, Which};
 use super::{FAILED, Sources, USAGE, fail, print, say};
 use crate::deadletter::DeadLetters;
 use crate::operate::telemetry;
+use crate::redrive::Selected;
 use crate::settings::{DeadLetterStore, MirrorArgs, Settings, aws};
 
 pub(super) use open::{keeper, store};

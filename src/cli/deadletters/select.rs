@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::super::{FAILED, fail, say};
 use crate::deadletter::{DeadLetters, Letter, LetterId, Name};
 use crate::delivery::{Key, is_resource_type};
+use crate::redrive::Selected;
 
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct Which {
@@ -96,12 +97,6 @@ impl Which {
             && self.since.is_none_or(|since| letter.last >= since)
             && self.until.is_none_or(|until| letter.last < until)
     }
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Selected {
-    pub name: Name,
-    pub letter: Letter,
 }
 
 /// The letters that were asked for, those refused first at the top.

@@ -3,6 +3,7 @@
 
 mod page;
 mod plot;
+mod redrive;
 mod session;
 
 use std::time::Duration;
@@ -18,11 +19,12 @@ use maud::Markup;
 use serde::Deserialize;
 
 use super::admin::{Admin, details};
-use super::control::{explained, forward};
+use super::control::{explained, send};
 use crate::delivery::{Delivery, Key};
 use crate::explain::last_letters;
 use crate::mirror::Source;
 use crate::receive::Caller;
+use crate::verdict::Verdict;
 pub use session::{Session, Sessions};
 
 const SHOWN: usize = 50;
@@ -39,6 +41,7 @@ pub fn routes(admin: Admin) -> Router<Admin> {
         .route("/console/resource", get(resource))
         .route("/console/code", get(code))
         .route("/console/dead-letters", get(dead_letters))
+        .route("/console/redrive", post(redrive::redrive))
         .route("/console/resend", post(resend))
         .route("/console/logout", post(logout))
         .layer(from_fn_with_state(admin, authenticate));
@@ -95,6 +98,9 @@ struct Posted {
     form_token: String,
     #[serde(default)]
     key: String,
+    /// Of a dead letter; none: those that the page shows
+    #[serde(default)]
+    letter: String,
 }
 
 async fn logout(
@@ -156,12 +162,17 @@ fn not_a_key(error: &str, session: &Session) -> Response {
 
 async fn dead_letters(State(admin): State<Admin>, Extension(session): Extension<Session>) -> Response {
     let token = &session.form_token;
+    letters_page(&admin, token, None).await
+}
+
+/// `sent`: what became of those that were sent again just now.
+async fn letters_page(admin: &Admin, token: &str, sent: Option<&page::Redriven>) -> Response {
     let Some(keeper) = &admin.app.forward.dead_letters else {
         let text = "None are kept here: the CDR is told the refusal itself.";
         return page::message("Dead letters", text, Some(token)).into_response();
     };
     match last_letters(keeper, LETTERS).await {
-        Ok(lines) => page::dead_letters(lines.as_deref(), token).into_response(),
+        Ok(lines) => page::dead_letters(lines.as_deref(), token, sent).into_response(),
         Err(error) => {
             let page = page::message("Dead letters", &error.to_string(), Some(token));
             (StatusCode::BAD_GATEWAY, page).into_response()
@@ -192,9 +203,23 @@ async fn resend(
         Ok(key) => key,
         Err(error) => return not_a_key(&error.to_string(), &session),
     };
-    let app = admin.app.clone();
-    let delivery = Delivery::Changed { key: key.clone() };
-    let ended = tokio::spawn(async move { forward(&app, delivery, Source::Resend).await.verdict });
-    let Ok(verdict) = ended.await else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
-    page::resource(&explained(&admin.app, &key).await, &session.form_token, Some(&verdict)).into_response()
+    match send(&admin, Delivery::Changed { key: key.clone() }, Source::Resend).await {
+        Ok(told) => {
+            let explained = explained(&admin.app, &key).await;
+            page::resource(&explained, &session.form_token, Some(&told.verdict)).into_response()
+        }
+        Err(verdict) => not_sent(&verdict, &session),
+    }
+}
+
+fn not_sent(verdict: &Verdict, session: &Session) -> Response {
+    let text = match verdict {
+        Verdict::Overloaded => {
+            "Nothing was sent: as much is in flight as --max-in-flight and --max-bytes-in-flight allow. Try again."
+        }
+        Verdict::ShuttingDown => "Nothing was sent: this instance is shutting down.",
+        _ => "It failed inside lakehook; its log says more. Sending it again is safe.",
+    };
+    let page = page::message("Not sent", text, Some(&session.form_token));
+    (StatusCode::SERVICE_UNAVAILABLE, page).into_response()
 }

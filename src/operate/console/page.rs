@@ -4,6 +4,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
 use super::plot;
+use super::redrive::MOST;
 use crate::explain::{Explained, LetterLine, Side, code};
 use crate::operate::Line;
 use crate::operate::recent::Hour;
@@ -199,20 +200,20 @@ pub fn resource(explained: &Explained, form_token: &str, sent: Option<&str>) -> 
                 button { "Send what the CDR has now" }
             }
         }
-        @if !kept.is_empty() { h2 { "Its dead letters" } (letters(kept)) }
+        @if !kept.is_empty() { h2 { "Its dead letters" } (letters(kept, form_token)) }
         h2 { "Its last deliveries" }
         @if lines.is_empty() { p { "This instance has seen none since its start." } } @else { (deliveries(lines)) }
     };
     shell(key, false, Some(form_token), body)
 }
 
-fn letters(lines: &[LetterLine]) -> Markup {
+fn letters(lines: &[LetterLine], form_token: &str) -> Markup {
     html! {
         div class="wide" { table {
             thead { tr {
                 th scope="col" { "last came" } th scope="col" { "resource" } th scope="col" { "version" }
                 th scope="col" { "what" } th scope="col" { "refused as" } th scope="col" { "issues" }
-                th scope="col" class="number" { "times" } th scope="col" { "letter" }
+                th scope="col" class="number" { "times" } th scope="col" { "letter" } th scope="col" { "again" }
             } }
             tbody { @for line in lines { tr {
                 td { (line.last.strftime("%F %H:%M:%S")) }
@@ -223,22 +224,52 @@ fn letters(lines: &[LetterLine]) -> Markup {
                 td { (line.codes.join(", ")) }
                 td class="number" { (line.attempts) }
                 td { code { (line.id) } }
+                td { (send_again(form_token, Some(&line.id), "Redrive")) }
             } } }
         } }
     }
 }
 
+fn send_again(form_token: &str, letter: Option<&str>, button: &str) -> Markup {
+    html! {
+        form action="/console/redrive" method="post" {
+            input type="hidden" name="form_token" value=(form_token);
+            @if let Some(letter) = letter {
+                input type="hidden" name="letter" value=(letter);
+                button aria-label=(format!("{button} letter {letter}")) { (button) }
+            } @else {
+                button { (button) }
+            }
+        }
+    }
+}
+
+/// What became of letters that were sent again.
+pub struct Redriven {
+    pub summary: String,
+    /// By resource, what did not go as it should
+    pub told: Vec<(String, String)>,
+}
+
 /// None of them: a queue, in which looking would hide them.
-pub fn dead_letters(lines: Option<&[LetterLine]>, form_token: &str) -> Markup {
+pub fn dead_letters(lines: Option<&[LetterLine]>, form_token: &str, sent: Option<&Redriven>) -> Markup {
     let body = html! {
         h1 { "Dead letters" }
+        @if let Some(Redriven { summary, told }) = sent {
+            p role="status" class="state" { (summary) }
+            @if !told.is_empty() { ul { @for (key, text) in told { li {
+                a href=(format!("/console/resource?key={key}")) { (key) } " " (text)
+            } } } }
+        }
         @match lines {
             None => p { "They are in a queue, and looking would hide them from others: " code { "lakehook dead-letters list" } " does it on demand." },
             Some([]) => p { "None." },
             Some(lines) => {
-                p { "The last ones. Where a resource was corrected, its page sends what the CDR has now; "
-                    code { "lakehook dead-letters redrive" } " does so for many." }
-                (letters(lines))
+                p { "The last ones. Redriving sends what the CDR has now, or, without " code { "--cdr-url" }
+                    ", what was kept, and removes what is settled. " code { "lakehook dead-letters redrive" }
+                    " does so for many, and with more patience." }
+                (send_again(form_token, None, &format!("Redrive these, {MOST} resources at the most")))
+                (letters(lines, form_token))
             }
         }
     };
