@@ -9,6 +9,7 @@ mod deadletters;
 mod digest;
 mod engine;
 mod explain;
+mod generate;
 mod order;
 mod reconcile;
 mod reconcile_serve;
@@ -84,6 +85,11 @@ enum Commands {
     /// Say what is wrong with FHIR resources in files, as a delivery of them would be told
     #[command(after_help = "Exit code: 0 all are valid, 1 something can't be read, 3 something is refused.")]
     Validate(validate::ValidateCommand),
+    /// Print what a shell needs to complete lakehook's commands and flags
+    #[command(after_help = "bash: source <(lakehook completions bash); the Debian package brings all three.")]
+    Completions(generate::CompletionsCommand),
+    /// Write manual pages, one a command, into a directory
+    Man(generate::ManCommand),
 }
 
 #[derive(Args, Debug)]
@@ -200,6 +206,8 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
         Commands::Reconcile(command) => reconcile::run(*command, &sources).await,
         Commands::Digest(command) => digest::run(&command),
         Commands::Validate(command) => validate::run(&command),
+        Commands::Completions(command) => generate::completions(&command),
+        Commands::Man(command) => generate::man(&command),
     }
 }
 

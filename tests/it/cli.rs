@@ -4,6 +4,7 @@ mod cdr_authorization;
 mod check;
 mod check_order;
 mod documentation;
+mod generate;
 mod proxies;
 mod refusals;
 mod settings;

@@ -57,3 +57,43 @@ fn no_second_tls_or_crypto_enters() {
         assert!(!tree.contains_key(name), "{name} entered the tree");
     }
 }
+
+/// docs/release.md, "The same bytes again": what a release is made from is all written down.
+#[test]
+fn a_release_depends_on_nothing_that_is_not_written_down() {
+    let root = crate::support::process::repository();
+    let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
+    let lock = read("Cargo.lock");
+    let packages: Vec<&str> = lock.split("\n[[package]]\n").skip(1).collect();
+    assert!(packages.len() > 100);
+    for package in packages {
+        let Some(source) = package.lines().find(|line| line.starts_with("source = ")) else { continue };
+        assert!(source.contains("registry+https://github.com/rust-lang/crates.io-index"), "{package}");
+        assert!(package.contains("\nchecksum = \""), "{package}");
+    }
+    let manifest = read("Cargo.toml");
+    let rust = manifest.split("rust-version = \"").nth(1).unwrap().split('"').next().unwrap();
+    assert!(
+        read("deploy/Dockerfile").contains(&format!("FROM rust:{rust}-")),
+        "the image compiles with {rust}"
+    );
+
+    // No script runs before our own crates, and nothing of the machine or the day is compiled in.
+    for folder in ["src", "crates/fhirbolt-r4/src"] {
+        assert!(!root.join(folder).parent().unwrap().join("build.rs").exists(), "{folder}");
+        let mut waiting = vec![root.join(folder)];
+        while let Some(path) = waiting.pop() {
+            if path.is_dir() {
+                waiting.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+                continue;
+            }
+            let Ok(text) = std::fs::read_to_string(&path) else { continue };
+            for named in text.split("env!(\"").skip(1) {
+                let name = named.split('"').next().unwrap();
+                let in_a_test = name == "CARGO_MANIFEST_DIR" && text.contains("#[test]")
+                    || path.to_string_lossy().contains("tests");
+                assert!(name == "CARGO_PKG_VERSION" || in_a_test, "{}: {name}", path.display());
+            }
+        }
+    }
+}

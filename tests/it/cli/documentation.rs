@@ -16,7 +16,8 @@ fn block(page: &str, language: &str) -> String {
 }
 
 fn flags(help: &str) -> Vec<&str> {
-    let lines = help.lines().map(str::trim_start).filter(|line| line.starts_with("--"));
+    let lines = help.lines().map(str::trim_start).map(|line| line.strip_prefix("-h, ").unwrap_or(line));
+    let lines = lines.filter(|line| line.starts_with("--"));
     let flags: Vec<_> = lines.filter_map(|line| line.split(' ').next()).collect();
     assert!(!flags.is_empty(), "{help}");
     flags
