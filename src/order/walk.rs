@@ -172,6 +172,10 @@ impl Walk {
             // What the CDR said was not written yet: it is asked again, whatever the rules would say now.
             _ if self.asked_cdr => return self.ask(),
             _ if obscure && self.protocol.has_cdr => return self.ask(),
+            Want::Upsert(version) | Want::Withdraw { version, .. } if self.may_be_overtaken(version, now) => {
+                self.in_doubt = true;
+                Rule::Superseded
+            }
             Want::Upsert(version) | Want::Withdraw { version, .. } => {
                 let Protocol { horizon, clock_skew, .. } = self.protocol;
                 upsert(&self.record, version, now, horizon, clock_skew)

@@ -1,11 +1,26 @@
 //! What HealthLake's version, and the time that has passed, tell of writes that nobody heard of.
 
+use std::cmp::Ordering;
+
 use super::{Walk, remember};
+use crate::delivery::Version;
 use crate::order::record::{Etag, Millis, Pending, Tombstone, Write};
 use crate::order::steps::Action;
-use crate::order::version::newest;
+use crate::order::version::{compare, newest};
 
 impl Walk {
+    /// Older than a write that nobody heard of, and that may have landed over a tombstone.
+    pub(super) fn may_be_overtaken(&self, version: &Version, now: Millis) -> bool {
+        self.record.pending.iter().any(|pending| match &pending.write {
+            Write::Upsert(newer) => {
+                pending.if_match.is_none()
+                    && pending.until <= now
+                    && compare(version, newer) == Some(Ordering::Less)
+            }
+            Write::Delete | Write::Current => false,
+        })
+    }
+
     /// HealthLake has a version that we did not expect: an earlier write of ours has landed after all, or somebody
     /// else wrote.
     pub(super) fn at_healthlake(&mut self, etag: Option<Etag>, now: Millis) -> Action {
@@ -58,9 +73,10 @@ impl Walk {
         for pending in known {
             match &pending.write {
                 // It was sent, or only claimed for, over a tombstone: neither "it is back" nor "it is still gone" may
-                // be built upon.
+                // be built upon. Where nobody can be asked, it is enough that what is older does not follow.
                 Write::Upsert(_) if self.record.tombstone().is_some() => {
-                    self.record.pending.push(Pending { write: Write::Current, ..pending });
+                    let write = if self.protocol.has_cdr { Write::Current } else { pending.write };
+                    self.record.pending.push(Pending { write, ..pending });
                 }
                 Write::Upsert(version) => {
                     self.record.forwarded = Some(newest(self.record.forwarded.take(), version));
