@@ -154,17 +154,21 @@ impl Storm {
 }
 
 /// HAPI's count is the truth. It leaves a number out now and then: seen where what was deleted is created again, and
-/// where it refused what it had made. `told`: none for a single deletion; the next version shows that one was made.
+/// where it refused what it had made. What it tells of a deletion's number is not always so, and mostly it tells none.
 fn note(entry: &Entry, deleted: bool, asked: u64, told: Option<usize>) -> Result<()> {
     let version = entry.versions().len() + 1;
     let told = match told {
+        _ if deleted => version,
         Some(told) => told,
-        None if deleted => version,
         None => return Err("HAPI does not say which version it made".into()),
     };
     if !(version..version + MOST_LEFT_OUT).contains(&told) {
         let key = known(entry)?;
-        return Err(format!("the ledger counts version {version} of {key}, HAPI says {told}").into());
+        return Err(format!(
+            "the ledger counts version {version} of {key}, HAPI says {told}: {:?}",
+            entry.versions()
+        )
+        .into());
     }
     entry.add(told, Version { deleted, asked });
     Ok(())

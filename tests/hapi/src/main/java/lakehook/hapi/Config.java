@@ -116,7 +116,7 @@ public class Config {
     @Bean(destroyMethod = "close")
     public HikariDataSource dataSource() {
         HikariDataSource ds = new HikariDataSource();
-        ds.setJdbcUrl(DATABASE == null ? "jdbc:h2:mem:hapi;DB_CLOSE_DELAY=-1" : "jdbc:h2:file:" + DATABASE);
+        ds.setJdbcUrl(DATABASE == null ? "jdbc:h2:mem:hapi;DB_CLOSE_DELAY=-1" : "jdbc:h2:file:" + DATABASE + ";WRITE_DELAY=0");
         ds.setUsername("sa");
         ds.setPassword("");
         ds.setMaximumPoolSize(30);
