@@ -89,8 +89,7 @@ impl fmt::Display for Verdict {
             self.seconds,
             listed(&self.made)
         )?;
-        let clocks =
-            if self.clocks_differ { "clocks 1.8 s apart" } else { "one clock (faketime is not installed)" };
+        let clocks = if self.clocks_differ { "clocks 1.8 s apart" } else { "one clock" };
         writeln!(f, "replicas     {}, {clocks}", self.replicas)?;
         writeln!(
             f,
