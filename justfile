@@ -19,6 +19,10 @@ lint:
 deploy:
     deploy/check
 
+# Everything fails at once, and the mirror is judged: --changes 300, --for 2h, --seed 7, --pass-through
+chaos *args:
+    chaos/run {{args}}
+
 # Each fuzz target for so many seconds
 fuzz seconds="3600":
     fuzz/run {{seconds}}

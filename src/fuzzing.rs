@@ -79,7 +79,7 @@ pub fn bundle(bytes: &[u8]) {
     let validator = Validator::new(Mode::Strict, DEPTH);
     let sent = Bytes::copy_from_slice(bytes);
     for media in [Media::FhirJson, Media::MaybeXml] {
-        let content = Content { media, content_type: None, bytes: sent.clone() };
+        let content = Content { media, content_type: None, version_id: None, bytes: sent.clone() };
         let deliveries = match post(&Target::Base, content, &validator) {
             Ok(Notification::One(delivery)) => vec![delivery],
             Ok(Notification::Bundle(_, items)) => items

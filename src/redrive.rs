@@ -213,7 +213,7 @@ fn delivery(letter: &Letter, payload: Payload, validator: &Validator) -> Result<
     if letter.media.as_deref() != Some("application/fhir+xml") {
         return Ok(Delivery::Upsert { addressed: Addressed::to(&key), json: payload.0, verbatim: true });
     }
-    let content = Content { media: Media::FhirXml, content_type: None, bytes: payload.0 };
+    let content = Content { media: Media::FhirXml, content_type: None, version_id: None, bytes: payload.0 };
     put(key, content, validator).map_err(|verdict| Outcome::Refused {
         text: format!("still refused: {}", verdict.name()),
         again: false,

@@ -61,7 +61,7 @@ pub fn upsert(record: &Record, version: &Version, now: Millis, horizon: Millis, 
     if since {
         return Rule::Send;
     }
-    // A raw Binary says nothing of its version: arrival order is all there is.
+    // A raw Binary without If-Match says nothing of its version: arrival order is all there is.
     if *version == Version::default() {
         return Rule::InDoubt { without_cdr: Fallback::Send };
     }

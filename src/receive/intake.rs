@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::extract::Request;
 use bytes::Bytes;
+use http::header::IF_MATCH;
 use http::request::Parts;
 use http::{HeaderMap, Method};
 use http_body::Body as _;
@@ -18,7 +19,7 @@ use super::path::{Target, target};
 use super::router::App;
 use super::shape::{self, Content};
 use crate::answer::BundleAnswer;
-use crate::delivery::{Delivery, Key, Unreadable};
+use crate::delivery::{Delivery, Key, Unreadable, is_id};
 use crate::verdict::{BadRequest, Verdict};
 
 /// A request that was understood, and its place among those in flight.
@@ -126,13 +127,21 @@ fn read(
     }
     let (media, content_type) = media(headers)?;
     let xml = matches!(media, Media::FhirXml | Media::MaybeXml);
-    let content = Content { media, content_type, bytes: bytes.clone() };
+    let version_id = version_id(headers);
+    let content = Content { media, content_type, version_id, bytes: bytes.clone() };
     match shape::put(key.clone(), content, &app.forward.validator) {
         Err(refused) if refused.is_refused_content() => {
             Ok(Notification::Unreadable(Unreadable { key, refused, xml, bytes }))
         }
         delivery => delivery.map(Notification::One),
     }
+}
+
+/// Of `If-Match: W/"7"`, which HAPI sends with every upsert. It is the CDR's own and goes no further than the order.
+fn version_id(headers: &HeaderMap) -> Option<String> {
+    let etag = headers.get(IF_MATCH)?.to_str().ok()?.trim();
+    let id = etag.strip_prefix("W/").unwrap_or(etag).trim_matches('"');
+    is_id(id).then(|| id.to_owned())
 }
 
 fn read_post(app: &App, target: &Target, headers: &HeaderMap, bytes: Bytes) -> Result<Notification, Verdict> {
@@ -144,5 +153,5 @@ fn read_post(app: &App, target: &Target, headers: &HeaderMap, bytes: Bytes) -> R
         return if empty { Ok(Notification::One(Delivery::Delete { key })) } else { Err(bad) };
     }
     let (media, content_type) = media(headers)?;
-    shape::post(target, Content { media, content_type, bytes }, &app.forward.validator)
+    shape::post(target, Content { media, content_type, version_id: None, bytes }, &app.forward.validator)
 }

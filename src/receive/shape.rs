@@ -19,6 +19,8 @@ use crate::verdict::{BadRequest, Issue, Severity, Verdict};
 pub struct Content {
     pub media: Media,
     pub content_type: Option<String>,
+    /// The CDR's version in `If-Match`: all that tells the version of a raw Binary
+    pub version_id: Option<String>,
     pub bytes: Bytes,
 }
 
@@ -106,19 +108,27 @@ fn is_binary_resource(content: &Content) -> bool {
     }
 }
 
-/// The Binary resource around raw bytes: `data` is their base64.
+/// The Binary resource around raw bytes: `data` is their base64. Its version goes where the order looks for it.
 fn wrap_binary(key: &Key, content: &Content) -> Bytes {
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Meta<'a> {
+        version_id: &'a str,
+    }
     #[derive(serde::Serialize)]
     #[serde(rename_all = "camelCase")]
     struct Binary<'a> {
         resource_type: &'static str,
         id: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        meta: Option<Meta<'a>>,
         content_type: &'a str,
         data: String,
     }
     let binary = Binary {
         resource_type: "Binary",
         id: key.id(),
+        meta: content.version_id.as_deref().map(|version_id| Meta { version_id }),
         content_type: content.content_type.as_deref().unwrap_or("application/octet-stream"),
         data: STANDARD.encode(&content.bytes),
     };

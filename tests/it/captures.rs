@@ -116,7 +116,9 @@ fn version(recorded: &Message) -> Option<String> {
         Some(xml) if xml.starts_with("application/fhir+xml") => {
             Some(body.split(r#"<versionId value=""#).nth(1)?.split('"').next()?.to_owned())
         }
-        _ => None,
+        // Raw bytes
+        Some(_) => Some(recorded.header("if-match")?.trim_matches(|c: char| !c.is_ascii_digit()).to_owned()),
+        None => None,
     }
 }
 
@@ -130,7 +132,8 @@ fn what_came_was_sent(file: &str, recorded: &Message, sent: &Exchange) {
     } else {
         let (resource_type, id) = sent.key().split_once('/').unwrap();
         let data = STANDARD.encode(recorded.body());
-        let binary = json!({"resourceType": resource_type, "id": id, "contentType": media, "data": data});
+        let meta = json!({"versionId": version(recorded).unwrap()});
+        let binary = json!({"resourceType": resource_type, "id": id, "meta": meta, "contentType": media, "data": data});
         assert_eq!(content(body), binary, "{file}");
     }
 }

@@ -48,7 +48,7 @@ import org.springframework.retry.backoff.BackOffPolicy;
 import org.springframework.retry.backoff.ExponentialBackOffPolicy;
 import org.springframework.retry.policy.TimeoutRetryPolicy;
 
-/** Everything HAPI's JPA server needs: an H2 database in memory, R4, rest-hook subscriptions. */
+/** Everything HAPI's JPA server needs: an H2 database, R4, rest-hook subscriptions. */
 @Configuration
 @Import({
     JpaR4Config.class,
@@ -60,6 +60,9 @@ import org.springframework.retry.policy.TimeoutRetryPolicy;
     SubscriptionChannelConfig.class
 })
 public class Config {
+
+    /** A file, for a server that is restarted; else nothing outlives it. */
+    private static final String DATABASE = System.getProperty("hapi.database");
 
     @Bean
     public JpaStorageSettings jpaStorageSettings() {
@@ -113,7 +116,7 @@ public class Config {
     @Bean(destroyMethod = "close")
     public HikariDataSource dataSource() {
         HikariDataSource ds = new HikariDataSource();
-        ds.setJdbcUrl("jdbc:h2:mem:hapi;DB_CLOSE_DELAY=-1");
+        ds.setJdbcUrl(DATABASE == null ? "jdbc:h2:mem:hapi;DB_CLOSE_DELAY=-1" : "jdbc:h2:file:" + DATABASE + ";WRITE_DELAY=0");
         ds.setUsername("sa");
         ds.setPassword("");
         ds.setMaximumPoolSize(30);
@@ -126,7 +129,7 @@ public class Config {
             DataSource ds, ConfigurableListableBeanFactory beans, FhirContext ctx, JpaStorageSettings storage) {
         Map<String, Object> p = new HashMap<>();
         p.put("hibernate.dialect", HapiFhirH2Dialect.class.getName());
-        p.put("hibernate.hbm2ddl.auto", "create");
+        p.put("hibernate.hbm2ddl.auto", DATABASE == null ? "create" : "update");
         p.put("hibernate.jdbc.batch_size", "20");
         p.put("hibernate.cache.use_query_cache", "false");
         p.put("hibernate.cache.use_second_level_cache", "false");
