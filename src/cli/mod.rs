@@ -9,6 +9,7 @@ mod deadletters;
 mod digest;
 mod engine;
 mod explain;
+mod lambda;
 mod order;
 mod reconcile;
 mod reconcile_serve;
@@ -168,6 +169,7 @@ fn command() -> clap::Command {
 
 /// The whole program; errors are on stderr when it returns.
 pub async fn run(arguments: Vec<OsString>) -> ExitCode {
+    let arguments = lambda::arguments(arguments);
     let (command, file) = match with_file(command(), &arguments) {
         Ok(found) => found,
         Err(error) => return fail(USAGE, &error.to_string()),

@@ -54,6 +54,8 @@ pub struct Builder {
     token: bool,
     role: bool,
     tail: Option<String>,
+    /// Of open files: as the shell's `ulimit` has it
+    limit: Option<String>,
 }
 
 /// An answer, read whole.
@@ -100,6 +102,17 @@ impl Builder {
     /// Signs with the sandbox's long-lived credentials instead of a role's.
     pub fn no_role(mut self) -> Self {
         self.role = false;
+        self
+    }
+
+    /// Of open files, as a shell sets it that leaves the hard one alone.
+    pub fn soft_limit_of_files(mut self, files: usize) -> Self {
+        self.limit = Some(format!("-Sn {files}"));
+        self
+    }
+
+    pub fn hard_limit_of_files(mut self, files: usize) -> Self {
+        self.limit = Some(format!("-n {files}"));
         self
     }
 
@@ -152,7 +165,15 @@ impl Builder {
             settings.push(("LAKEHOOK_ROLE_ARN".to_owned(), role));
         }
         settings.extend(self.environment);
-        let mut command = lakehook();
+        let mut command = match &self.limit {
+            None => lakehook(),
+            Some(limit) => cleared({
+                let mut shell = Command::new("sh");
+                let script = format!("ulimit {limit} && exec \"$0\" \"$@\"");
+                shell.args(["-c", &script, env!("CARGO_BIN_EXE_lakehook")]);
+                shell
+            }),
+        };
         command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
         command.args(self.arguments).envs(settings.clone());
         let (child, log, lines) = spawn(command).await;
@@ -174,7 +195,10 @@ impl Builder {
 
 /// The program under test, without the settings of whoever runs the tests.
 pub fn lakehook() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lakehook"));
+    cleared(Command::new(env!("CARGO_BIN_EXE_lakehook")))
+}
+
+fn cleared(mut command: Command) -> Command {
     for (name, _) in std::env::vars() {
         if name.starts_with("LAKEHOOK_") || name.starts_with("AWS_") {
             command.env_remove(name);
@@ -237,6 +261,7 @@ impl TestApp {
             token: true,
             role: true,
             tail: None,
+            limit: None,
         }
     }
 
@@ -374,8 +399,12 @@ impl TestApp {
         line.unwrap().parse().unwrap()
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
     pub fn signal(&self, name: &str) {
-        let pid = self.child.id().unwrap().to_string();
+        let pid = self.pid().to_string();
         assert!(std::process::Command::new("kill").args([name, &pid]).status().unwrap().success());
     }
 
