@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod afterwork;
 pub mod answer;
 pub mod backfill;
 pub mod cdr;

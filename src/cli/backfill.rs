@@ -56,7 +56,7 @@ pub(super) async fn run(command: BackfillCommand, sources: &Sources) -> ExitCode
         "info" => "warn,lakehook::delivery=error,lakehook::backfill=info",
         other => other,
     };
-    if let Err(error) = telemetry::start(filter, settings.log.log_format) {
+    if let Err(error) = telemetry::start(filter, settings.log.lines()) {
         return fail(USAGE, &format!("--log: {error}"));
     }
     if let Err(error) = together(&backfill, &trigger, &export, &settings) {

@@ -29,7 +29,7 @@ use crate::settings::{Plan, Settings};
 pub(super) async fn run(settings: Settings, file: Option<&Path>, sources: &Sources) -> ExitCode {
     // The table says what is wrong; log lines between its rows would not help. Asked for, they come.
     let filter = if settings.log.log == "info" { "error" } else { &settings.log.log };
-    if let Err(error) = telemetry::start(filter, settings.log.log_format) {
+    if let Err(error) = telemetry::start(filter, settings.log.lines()) {
         return fail(USAGE, &format!("--log: {error}"));
     }
     let (plan, sandbox) = match prepare(settings, sources).await {

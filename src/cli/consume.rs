@@ -55,7 +55,7 @@ pub(super) async fn run(command: ConsumeCommand, sources: &Sources) -> ExitCode 
         "info" => "info,krafka=warn,krafka::consumer::group=error",
         other => other,
     };
-    if let Err(error) = telemetry::start(filter, command.settings.log.log_format) {
+    if let Err(error) = telemetry::start(filter, command.settings.log.lines()) {
         return fail(USAGE, &format!("--log: {error}"));
     }
     let brokers = match command.kafka.brokers(&command.settings) {

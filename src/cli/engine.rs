@@ -7,12 +7,13 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::task::JoinHandle;
 
+use crate::afterwork::Afterwork;
 use crate::forward::Forward;
 use crate::healthlake::{HealthLake, Manager, Resolved};
 use crate::mirror::{Announced, Found, Instance, Local, Mirror, NoAnswer, RunningFile, Source, reachable};
-use crate::operate::Control;
+use crate::operate::{Control, Lifecycle, Metrics};
 use crate::order::queue::Queue;
-use crate::receive::Callers;
+use crate::receive::{Admission, App, Callers};
 use crate::settings::{MirrorArgs, OrderStore, Plan, Settings};
 
 /// All that forwards, and what keeps it alive.
@@ -55,8 +56,15 @@ impl Engine {
             cdr: plan.cdr.clone(),
             dead_letters,
             clock: Plan::clock(),
+            afterwork: Afterwork::default(),
         });
         Ok(Self { forward, resolved, renewing })
+    }
+
+    /// Leaves the renewal of credentials to the deliveries: where the process is frozen between them, nothing can be
+    /// done in the background.
+    pub(super) fn renew_with_deliveries(&self) {
+        self.renewing.abort();
     }
 
     /// What was forwarded is on disk when this returns.
@@ -66,6 +74,21 @@ impl Engine {
         }
         self.renewing.abort();
     }
+}
+
+/// All that a live delivery meets.
+pub(super) fn app(plan: &Plan, engine: &Engine, metrics: Arc<Metrics>, lifecycle: Lifecycle) -> Arc<App> {
+    let delivery = &plan.settings.delivery;
+    Arc::new(App {
+        base_path: plan.base_path.clone(),
+        callers: plan.callers.clone(),
+        forward: engine.forward.clone(),
+        admission: Admission::new(delivery.max_in_flight.get(), delivery.max_bytes_in_flight),
+        limits: plan.limits(),
+        lifecycle,
+        metrics,
+        recent: Arc::default(),
+    })
 }
 
 /// Lets commands find this instance, and in.

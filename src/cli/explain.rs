@@ -51,7 +51,7 @@ pub(super) async fn run(command: ExplainCommand, sources: &Sources) -> ExitCode 
             );
         }
     };
-    if let Err(error) = telemetry::start("error", command.settings.log.log_format) {
+    if let Err(error) = telemetry::start("error", command.settings.log.lines()) {
         return fail(USAGE, &format!("--log: {error}"));
     }
     match resource(&key, command.settings, &command.mirror, sources).await {

@@ -10,6 +10,7 @@ mod digest;
 mod engine;
 mod explain;
 mod generate;
+mod lambda;
 mod order;
 mod reconcile;
 mod reconcile_serve;
@@ -174,6 +175,7 @@ fn command() -> clap::Command {
 
 /// The whole program; errors are on stderr when it returns.
 pub async fn run(arguments: Vec<OsString>) -> ExitCode {
+    let arguments = lambda::arguments(arguments);
     let (command, file) = match with_file(command(), &arguments) {
         Ok(found) => found,
         Err(error) => return fail(USAGE, &error.to_string()),

@@ -82,7 +82,7 @@ pub(super) async fn run(mut command: ReconcileCommand, sources: &Sources) -> Exi
         "info" => "error",
         other => other,
     };
-    if let Err(error) = telemetry::start(filter, command.settings.log.log_format) {
+    if let Err(error) = telemetry::start(filter, command.settings.log.lines()) {
         return fail(USAGE, &format!("--log: {error}"));
     }
     let keys = match super::keys(&command.id) {

@@ -36,7 +36,7 @@ pub(super) async fn run(command: ResendCommand, sources: &Sources) -> ExitCode {
         "info" => "error",
         other => other,
     };
-    if let Err(error) = telemetry::start(filter, command.settings.log.log_format) {
+    if let Err(error) = telemetry::start(filter, command.settings.log.lines()) {
         return fail(USAGE, &format!("--log: {error}"));
     }
     let keys = match keys(&command.resources) {

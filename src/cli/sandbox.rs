@@ -15,7 +15,7 @@ pub(super) async fn run(args: &SandboxArgs, log: &LogArgs, sources: &Sources) ->
         Ok(config) => config,
         Err(error) => return fail(USAGE, &sources.locate(error).to_string()),
     };
-    if let Err(error) = telemetry::start(&log.log, log.log_format) {
+    if let Err(error) = telemetry::start(&log.log, log.lines()) {
         return fail(USAGE, &format!("--log: {error}"));
     }
     let listener = match TcpListener::bind(args.sandbox_listen).await {

@@ -5,21 +5,25 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::engine::{Engine, announce};
+use super::engine::{Engine, announce, app};
 use super::reconcile_serve::Sweeps;
 use super::{FAILED, Sources, USAGE, fail, print, say};
 use crate::operate::telemetry::LogControl;
-use crate::operate::{Keeper, Lifecycle, Metrics, Signal, Signals, admin, telemetry, watch_files};
-use crate::receive::{self, Admission, App};
+use crate::operate::{
+    Keeper, Lifecycle, Metrics, Signal, Signals, admin, connections, telemetry, watch_files,
+};
+use crate::receive;
 use crate::sandbox::Sandbox;
-use crate::settings::{Plan, Settings, plan as build, wish};
+use crate::settings::{Plan, Settings, on_lambda, plan as build, wish};
 
 pub(super) async fn run(settings: Settings, sources: &Sources) -> ExitCode {
-    let log = match telemetry::start_gathered(&settings.log.log, settings.log.log_format) {
+    // Lambda freezes the process with its answer: what was only gathered then would stay unwritten.
+    let start = if on_lambda() { telemetry::start } else { telemetry::start_gathered };
+    let log = match start(&settings.log.log, settings.log.lines()) {
         Ok(log) => log,
         Err(error) => return fail(USAGE, &format!("--log: {error}")),
     };
@@ -27,7 +31,10 @@ pub(super) async fn run(settings: Settings, sources: &Sources) -> ExitCode {
         Ok(prepared) => prepared,
         Err(code) => return code,
     };
-    let served = serve(plan, sandbox, log).await;
+    let served = match on_lambda() {
+        true => super::lambda::serve(plan).await,
+        false => serve(plan, sandbox, log).await,
+    };
     telemetry::end();
     match served {
         Ok(()) => ExitCode::SUCCESS,
@@ -56,7 +63,18 @@ async fn bind_sandbox(settings: &mut Settings) -> Result<Option<TcpListener>, St
 }
 
 async fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, String> {
-    TcpListener::bind(address).await.map_err(|error| bind_error(flag, address, &error))
+    listen(address).map_err(|error| bind_error(flag, address, &error))
+}
+
+/// Connections that the kernel may hold until they are accepted. With the usual 128 it drops those of a burst, and honest
+/// ones in it try again after a second, or three, or seven.
+const BACKLOG: u32 = 4_096;
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Why an address can't be had, and what to do.
@@ -87,23 +105,15 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
     let keeper = keeper(&plan, address, &metrics)?;
     let tending = engine.forward.dead_letters.clone().map(|keeper| tokio::spawn(keeper.tend()));
     let lifecycle = Lifecycle::default();
-    let listening = plan.listening();
+    let mut listening = plan.listening();
+    let upstream = plan.settings.delivery.max_in_flight.get();
+    listening.max_connections = connections(listening.max_connections, upstream);
     let banner = Banner::of(&plan, address);
-    let (limits, drain_delay, delivery) =
-        (plan.limits(), plan.settings.lifecycle.drain_delay, plan.settings.delivery.clone());
+    let drain_delay = plan.settings.lifecycle.drain_delay;
     let watched = vec![plan.callers.clone(), control.callers.clone()];
     let watching = tokio::spawn(watch_files(watched, plan.tls.clone()));
-    let admission = Admission::new(delivery.max_in_flight.get(), delivery.max_bytes_in_flight);
-    let app = Arc::new(App {
-        base_path: plan.base_path,
-        callers: plan.callers,
-        forward: engine.forward.clone(),
-        admission: admission.clone(),
-        limits,
-        lifecycle: lifecycle.clone(),
-        metrics: metrics.clone(),
-        recent: Arc::default(),
-    });
+    let app = app(&plan, &engine, metrics, lifecycle.clone());
+    let admission = app.admission.clone();
     let reconcile = sweeps.as_ref().map(|sweeps| sweeps.status.clone());
     let sweeping = sweeps.map(|sweeps| sweeps.start(&engine, app.metrics.clone()));
     let admin = serve_admin(

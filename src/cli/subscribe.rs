@@ -113,7 +113,7 @@ fn prepare(
 ) -> Result<(SubscribeCommand, Subscribing), ExitCode> {
     let log = &command.settings.log;
     let filter = if log.log == "info" { "error" } else { &log.log };
-    telemetry::start(filter, log.log_format).map_err(|error| fail(USAGE, &format!("--log: {error}")))?;
+    telemetry::start(filter, log.lines()).map_err(|error| fail(USAGE, &format!("--log: {error}")))?;
     let plan = subscribing(command.settings.clone())
         .map_err(|error| fail(USAGE, &sources.locate(error).to_string()))?;
     Ok((command, plan))

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, timeout_at};
 
 use super::{DeadLetters, Letter, LetterId, Name, Payload, StoreError, Usage};
+use crate::afterwork::Afterwork;
 use crate::delivery::{Key, Version};
 use crate::healthlake::Clock;
 use crate::order;
@@ -61,6 +62,7 @@ struct Inner {
     limits: Limits,
     clock: Clock,
     state: Mutex<State>,
+    afterwork: Afterwork,
 }
 
 #[derive(Default)]
@@ -74,11 +76,22 @@ struct State {
 
 impl Keeper {
     pub fn new(store: Arc<dyn DeadLetters>, limits: Limits, clock: Clock) -> Self {
-        Self(Arc::new(Inner { store, limits, clock, state: Mutex::default() }))
+        Self(Arc::new(Inner {
+            store,
+            limits,
+            clock,
+            state: Mutex::default(),
+            afterwork: Afterwork::default(),
+        }))
     }
 
     pub fn store(&self) -> &Arc<dyn DeadLetters> {
         &self.0.store
+    }
+
+    /// Until nothing goes on any more after deliveries that it had to do with.
+    pub async fn settled(&self) {
+        self.0.afterwork.done().await;
     }
 
     /// As last counted.
@@ -161,7 +174,7 @@ impl Keeper {
             return;
         }
         let (keeper, key, version) = (self.clone(), key.clone(), version.clone());
-        tokio::spawn(async move {
+        self.0.afterwork.spawn(async move {
             if let Ok(names) = keeper.0.store.names_of(&key).await {
                 let overtaken = keeper.upserts_before(names, &version, Ordering::Equal).await;
                 keeper.let_go(overtaken).await;

@@ -106,9 +106,7 @@ async fn a_mirrored_version_lets_go_of_what_it_overtakes_and_of_nothing_else() {
     let key = Key::parse("Patient/p1").unwrap();
     fixture.keeper.mirrored(&key, &Version::new(Some("1"), None));
     fixture.keeper.mirrored(&key, &Version::new(Some("2"), None));
-    while fixture.keeper.store().names().await.unwrap().len() > 2 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    fixture.keeper.settled().await;
     let mut left: Vec<_> = fixture
         .letters()
         .await
@@ -129,9 +127,8 @@ async fn without_versions_the_order_of_arrival_counts() {
     let (key, by) = (unversioned.key.clone(), Instant::now() + Duration::from_secs(60));
     fixture.keeper.keep(unversioned, payload, by).await.unwrap();
     fixture.keeper.mirrored(&key, &Version::default());
-    while !fixture.keeper.store().names().await.unwrap().is_empty() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    fixture.keeper.settled().await;
+    assert!(fixture.keeper.store().names().await.unwrap().is_empty());
 }
 
 #[tokio::test]

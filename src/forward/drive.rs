@@ -165,7 +165,7 @@ impl<'a> Drive<'a> {
             return self.store_failed(error);
         }
         let (store, key, owner) = (self.forward.store.clone(), self.key.clone(), self.owner);
-        tokio::spawn(async move {
+        self.forward.afterwork.spawn(async move {
             let _ = store.release(&key, owner).await;
         });
         self.store_failed(error)

@@ -23,6 +23,8 @@ struct Failing {
     fails_at: usize,
     claims: AtomicUsize,
     releases: AtomicUsize,
+    /// Those that have ended, after a while
+    released: AtomicUsize,
 }
 
 impl Store for Failing {
@@ -39,7 +41,12 @@ impl Store for Failing {
 
     fn release<'a>(&'a self, key: &'a Key, owner: Owner) -> Answer<'a, ()> {
         self.releases.fetch_add(1, Ordering::SeqCst);
-        self.store.release(key, owner)
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let answer = self.store.release(key, owner).await;
+            self.released.fetch_add(1, Ordering::SeqCst);
+            answer
+        })
     }
 
     fn len(&self) -> Option<usize> {
@@ -71,10 +78,7 @@ fn patient(version: u32) -> Delivery {
     Delivery::Upsert { addressed: Addressed::to(&key), json: json.into(), verbatim: true }
 }
 
-/// Found by a seeded storm: the claim was given back as if nothing had been sent under it, what had landed was
-/// forgotten, and an older version followed it.
-#[tokio::test]
-async fn a_claim_under_which_something_was_sent_is_not_given_back_where_the_next_one_fails() {
+fn failing(fails_at: usize) -> (Forward, Arc<Failing>) {
     let clock: Clock = Arc::new(SystemTime::now);
     let credentials = Credentials::new("AKIDTEST", "secret", None, None, "test");
     let provider = aws_credential_types::provider::SharedCredentialsProvider::new(credentials);
@@ -83,9 +87,10 @@ async fn a_claim_under_which_something_was_sent_is_not_given_back_where_the_next
     let healthlake = HealthLake::simulated(endpoint, manager, clock.clone(), cut_then_refused());
     let store = Arc::new(Failing {
         store: MemoryStore::new(1 << 20),
-        fails_at: 3,
+        fails_at,
         claims: AtomicUsize::new(0),
         releases: AtomicUsize::new(0),
+        released: AtomicUsize::new(0),
     });
     let forward = Forward {
         dead_letters: None,
@@ -105,12 +110,35 @@ async fn a_claim_under_which_something_was_sent_is_not_given_back_where_the_next
         healthlake,
         cdr: None,
         clock,
+        afterwork: crate::afterwork::Afterwork::default(),
     };
-    let deadline = || Instant::now() + Duration::from_secs(8);
+    (forward, store)
+}
+
+fn deadline() -> Instant {
+    Instant::now() + Duration::from_secs(8)
+}
+
+/// Found by a seeded storm: the claim was given back as if nothing had been sent under it, what had landed was
+/// forgotten, and an older version followed it.
+#[tokio::test]
+async fn a_claim_under_which_something_was_sent_is_not_given_back_where_the_next_one_fails() {
+    let (forward, store) = failing(3);
     let first = forward.forward(patient(1), Source::Live, deadline()).await;
     assert!(first.verdict.is_settled(), "{first:?}");
     let second = forward.forward(patient(2), Source::Live, deadline()).await;
     assert!(matches!(second.verdict, Verdict::OrderUnavailable), "{second:?}");
     tokio::task::yield_now().await;
     assert_eq!(store.releases.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn what_goes_on_after_an_answer_can_be_waited_for() {
+    let (forward, store) = failing(1);
+    for n in 1..=2 {
+        let report = forward.forward(patient(1), Source::Live, deadline()).await;
+        forward.settled().await;
+        // The claim that failed may have been made all the same; the second delivery's is given back by settling.
+        assert_eq!(store.released.load(Ordering::SeqCst), 1, "{n}: {report:?}");
+    }
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 
+use crate::afterwork::Afterwork;
 use crate::cdr::Cdr;
 use crate::deadletter::Keeper;
 use crate::delivery::{Addressed, Delivery, Key, Version};
@@ -42,6 +43,8 @@ pub struct Forward {
     /// Where what is refused for good is kept
     pub dead_letters: Option<Keeper>,
     pub clock: Clock,
+    /// What goes on after the answer to the delivery that caused it
+    pub afterwork: Afterwork,
 }
 
 /// A resource that may be sent.
@@ -73,6 +76,14 @@ impl Forward {
             Ok(verdict) | Err(verdict) => verdict,
         };
         self.keep(report, deadline, id).await
+    }
+
+    /// Until nothing goes on any more of what deliveries left to be done after their answer.
+    pub async fn settled(&self) {
+        self.afterwork.done().await;
+        if let Some(keeper) = &self.dead_letters {
+            keeper.settled().await;
+        }
     }
 
     async fn walk(

@@ -189,6 +189,17 @@ impl HealthLake {
         self.credentials.holds_valid()
     }
 
+    /// Obtains credentials where none are held; renews those that are due. What fails is said in the log, and tried
+    /// again by the delivery that needs them.
+    pub async fn renew_credentials(&self) {
+        if self.has_credentials() {
+            return self.credentials.renew_if_due().await;
+        }
+        if let Err(error) = self.credentials.current().await {
+            tracing::warn!(%error, "could not obtain AWS credentials");
+        }
+    }
+
     pub fn credentials_expire(&self) -> Option<SystemTime> {
         self.credentials.expires_at()
     }

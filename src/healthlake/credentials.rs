@@ -23,6 +23,8 @@ const FORCED_REFRESH_PAUSE: Duration = Duration::from_secs(5);
 const RENEW_AFTER: f64 = 0.5;
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_LONGEST: Duration = Duration::from_secs(30);
+/// With so little left they are renewed whatever their age seems to be: a process that was frozen may not know it.
+const LITTLE: Duration = Duration::from_secs(300);
 
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("no AWS credentials: {0}")]
@@ -119,6 +121,27 @@ impl Manager {
                     retry = (retry * 2).min(RETRY_LONGEST);
                 }
             }
+        }
+    }
+
+    /// For a process that is frozen between deliveries, where nothing is renewed in the background: renews past half
+    /// of the lifetime, and waits for it. What is still valid serves on where that fails; the next try is then
+    /// [`RETRY_LONGEST`] away.
+    pub async fn renew_if_due(self: &Arc<Self>) {
+        let Some(held) = self.valid() else { return };
+        let Some(at) = held.expires_at else { return };
+        let left = at.duration_since((self.clock)()).unwrap_or_default();
+        let due = left < held.obtained.elapsed() || left < LITTLE;
+        let lately = |(at, _): &(Instant, _)| at.elapsed() < RETRY_LONGEST;
+        if !due
+            || self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(lately)
+        {
+            return;
+        }
+        let generation = held.generation;
+        let newer = move |manager: &Self| manager.valid().is_some_and(|held| held.generation > generation);
+        if let Err(error) = self.refresh(move |manager| !newer(manager)).await {
+            tracing::warn!(%error, valid = self.holds_valid(), "could not renew the AWS credentials");
         }
     }
 

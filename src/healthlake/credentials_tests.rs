@@ -135,3 +135,31 @@ async fn debug_shows_no_secret() {
     let text = format!("{:?}", manager.current().await.unwrap());
     assert!(!text.contains("secret-mark") && !text.contains("token-mark"), "{text}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_is_frozen_in_between_renews_with_its_deliveries() {
+    let (manager, provider) = manager(Duration::from_secs(3600));
+    let asked = || provider.asked.load(Ordering::SeqCst);
+    // Nothing is held yet: that is for the delivery that needs it.
+    manager.renew_if_due().await;
+    assert_eq!(asked(), 0);
+    manager.current().await.unwrap();
+    manager.renew_if_due().await;
+    assert_eq!(asked(), 1, "they are young");
+    tokio::time::sleep(Duration::from_secs(2000)).await;
+    tokio::join!(manager.renew_if_due(), manager.renew_if_due());
+    assert_eq!(asked(), 2, "past half of their lifetime, once for all who ask");
+
+    provider.down.store(true, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(2000)).await;
+    manager.renew_if_due().await;
+    assert_eq!(asked(), 3);
+    assert!(manager.holds_valid(), "what is still valid serves on");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    manager.renew_if_due().await;
+    assert_eq!(asked(), 3, "STS is not asked by every delivery while it is down");
+    provider.down.store(false, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    manager.renew_if_due().await;
+    assert_eq!(asked(), 4);
+}

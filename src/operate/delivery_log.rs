@@ -10,15 +10,20 @@ use http::{HeaderMap, Method, StatusCode};
 use crate::forward::Report;
 use crate::verdict::Verdict;
 
+/// Of the lines that tell what became of a request.
+pub const TARGET: &str = "lakehook::delivery";
+
 /// A request as it came in, as far as logs tell of it.
 #[derive(Debug)]
 pub struct Received {
     /// The delivery's id: ours, also the answer's `x-request-id`
     pub id: String,
-    pub peer: Option<SocketAddr>,
+    pub peer: Option<String>,
     /// Set by a balancer, or by anyone: not to be trusted
     pub forwarded_for: Option<String>,
     pub traceparent: Option<String>,
+    /// The invocation of the function that it came with, on AWS Lambda
+    pub aws_request_id: Option<String>,
 }
 
 /// What the subscription log tells of a notification's shape.
@@ -31,6 +36,11 @@ pub struct Shape {
 
 impl Received {
     pub fn new(peer: Option<SocketAddr>, headers: &HeaderMap) -> Self {
+        let peer = peer.map(|peer| match peer.port() {
+            // Where somebody else had the connection, only its other end's address is known.
+            0 => peer.ip().to_string(),
+            _ => peer.to_string(),
+        });
         Self {
             id: uuid::Uuid::new_v4().simple().to_string(),
             peer,
@@ -38,6 +48,7 @@ impl Received {
                 c.is_ascii_hexdigit() || matches!(c, '.' | ':' | ',' | ' ' | '[' | ']')
             }),
             traceparent: checked(headers, "traceparent", |c| c.is_ascii_hexdigit() || c == '-'),
+            aws_request_id: None,
         }
     }
 }
@@ -65,7 +76,7 @@ fn checked(headers: &HeaderMap, name: &str, allowed: impl Fn(char) -> bool) -> O
 /// The line of a delivery that a command sent; the id it was given.
 pub fn commanded(report: &Report) -> String {
     let id = uuid::Uuid::new_v4().simple().to_string();
-    let received = Received { id, peer: None, forwarded_for: None, traceparent: None };
+    let received = Received { id, peer: None, forwarded_for: None, traceparent: None, aws_request_id: None };
     delivered(&received, report);
     received.id
 }
@@ -85,7 +96,7 @@ pub fn delivered(received: &Received, report: &Report) {
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
-                target: "lakehook::delivery",
+                target: TARGET,
                 delivery = received.id,
                 key = report.key.as_ref().map(tracing::field::display),
                 interaction = report.interaction,
@@ -103,6 +114,7 @@ pub fn delivered(received: &Received, report: &Report) {
                 exception = said.and_then(|said| said.exception.as_deref()),
                 could_not = report.could_not.as_ref().map(tracing::field::display),
                 attempts = report.attempts,
+                duration_ms = milliseconds(report.stages.total()),
                 validate_ms = milliseconds(report.stages.validate),
                 wait_ms = milliseconds(report.stages.wait),
                 store_ms = milliseconds(report.stages.store),
@@ -115,9 +127,10 @@ pub fn delivered(received: &Received, report: &Report) {
                 store_failed = report.order.store_failed.then_some(true),
                 precondition = report.order.precondition.then_some(true),
                 bytes = report.bytes,
-                peer = received.peer.as_ref().map(tracing::field::display),
+                peer = received.peer.as_deref(),
                 forwarded_for = received.forwarded_for.as_deref(),
                 traceparent = received.traceparent.as_deref(),
+                aws_request_id = received.aws_request_id.as_deref(),
                 "delivery"
             )
         };
@@ -143,16 +156,17 @@ fn issue_codes(verdict: &Verdict) -> Option<String> {
 /// The line of a request that did not become a delivery.
 pub fn rejected(received: &Received, verdict: &Verdict) {
     tracing::warn!(
-        target: "lakehook::delivery",
+        target: TARGET,
         delivery = received.id,
         verdict = verdict.name(),
         reason = match verdict {
             Verdict::BadRequest(reason) => Some(reason.name()),
             _ => None,
         },
-        peer = received.peer.as_ref().map(tracing::field::display),
+        peer = received.peer.as_deref(),
         forwarded_for = received.forwarded_for.as_deref(),
         traceparent = received.traceparent.as_deref(),
+        aws_request_id = received.aws_request_id.as_deref(),
         "rejected"
     );
 }
@@ -176,7 +190,7 @@ pub fn notification(
         status = status.as_u16(),
         verdict,
         milliseconds = took.as_secs_f64() * 1e3,
-        peer = received.peer.as_ref().map(tracing::field::display),
+        peer = received.peer.as_deref(),
         "notification"
     );
 }

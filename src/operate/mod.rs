@@ -4,6 +4,8 @@ pub mod admin;
 pub mod console;
 pub mod control;
 pub mod delivery_log;
+mod descriptors;
+mod emf;
 pub mod health;
 mod lifecycle;
 mod log_json;
@@ -17,6 +19,8 @@ pub mod telemetry;
 mod watch;
 
 pub use control::Control;
+pub use descriptors::connections;
+pub use emf::{Dimension, Emf};
 pub use lifecycle::{Lifecycle, Signal, Signals};
 pub use metrics::Metrics;
 pub use recent::{Line, Recent};

@@ -1,7 +1,9 @@
-//! Logs: JSON or pretty, on stderr; the filter can be changed at run time.
+//! Logs: pretty, JSON, or JSON with the deliveries' lines in CloudWatch's embedded metric format; on stderr. The filter
+//! can be changed at run time.
 
 use std::io::IsTerminal;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
@@ -11,6 +13,8 @@ use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt};
 
+use super::delivery_log::TARGET;
+use super::emf::{Emf, EmfLayer};
 use super::log_json::JsonLine;
 use super::log_writer::LogWriter;
 
@@ -18,6 +22,16 @@ use super::log_writer::LogWriter;
 pub enum LogFormat {
     Pretty,
     Json,
+    /// JSON; a delivery's line is a metric of CloudWatch's too
+    Emf,
+}
+
+/// How lines are written.
+#[derive(Clone, Debug)]
+pub enum Lines {
+    Pretty,
+    Json,
+    Emf(Emf),
 }
 
 /// Changes the filter while the process runs.
@@ -35,16 +49,16 @@ pub struct FilterError(String);
 static GATHERED: OnceLock<LogWriter> = OnceLock::new();
 
 /// Sets the process's logger; each line is written before its writer goes on. `filter`: as in
-/// `info,lakehook::export=debug`.
-pub fn start(filter: &str, format: Option<LogFormat>) -> Result<LogControl, FilterError> {
-    start_with(filter, format, std::io::stderr)
+/// `info,lakehook::export=debug`; `lines`: pretty on a terminal, else JSON, where nothing is said.
+pub fn start(filter: &str, lines: Option<Lines>) -> Result<LogControl, FilterError> {
+    start_with(filter, lines, std::io::stderr)
 }
 
 /// Likewise, but lines are gathered and written by a thread of their own: see `end`.
-pub fn start_gathered(filter: &str, format: Option<LogFormat>) -> Result<LogControl, FilterError> {
+pub fn start_gathered(filter: &str, lines: Option<Lines>) -> Result<LogControl, FilterError> {
     let writer = LogWriter::new(std::io::stderr()).map_err(|error| FilterError(error.to_string()))?;
     let writer = GATHERED.get_or_init(|| writer).clone();
-    start_with(filter, format, writer)
+    start_with(filter, lines, writer)
 }
 
 /// Lines that could not be written, because whoever reads our log did not.
@@ -61,25 +75,35 @@ pub fn end() {
 
 fn start_with(
     filter: &str,
-    format: Option<LogFormat>,
-    writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static,
+    lines: Option<Lines>,
+    writer: impl for<'a> MakeWriter<'a> + Clone + Send + Sync + 'static,
 ) -> Result<LogControl, FilterError> {
     let (layer, handle) = reload::Layer::new(parse(filter)?);
-    let format = format.unwrap_or(match std::io::stderr().is_terminal() {
-        true => LogFormat::Pretty,
-        false => LogFormat::Json,
+    let lines = lines.unwrap_or(match std::io::stderr().is_terminal() {
+        true => Lines::Pretty,
+        false => Lines::Json,
     });
-    let lines = fmt::layer().with_writer(writer);
-    let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
-        LogFormat::Pretty => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
-        LogFormat::Json => lines.event_format(JsonLine).boxed(),
+    let plain = fmt::layer().with_writer(writer.clone());
+    let plain: Box<dyn Layer<Registry> + Send + Sync> = match lines {
+        Lines::Pretty => plain.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        Lines::Json | Lines::Emf(_) => plain.event_format(JsonLine).boxed(),
     };
+    let emf = match lines {
+        Lines::Emf(emf) => Some(EmfLayer::new(emf, Arc::new(SystemTime::now), writer)),
+        _ => None,
+    };
+    let elsewhere = emf.is_some();
+    // Whatever the filter says: metrics are no matter of taste.
+    let deliveries = filter_fn(|metadata| metadata.target() == TARGET);
     // An HTTP library's trace shows headers, and some an AWS library's whole requests: of others' crates
     // nothing below INFO is ever written, whatever the filter says.
-    let ours = filter_fn(|metadata| {
-        metadata.target().starts_with("lakehook") || *metadata.level() <= LevelFilter::INFO
+    let ours = filter_fn(move |metadata| {
+        let written = !(elsewhere && metadata.target() == TARGET);
+        written && (metadata.target().starts_with("lakehook") || *metadata.level() <= LevelFilter::INFO)
     });
-    let registry = tracing_subscriber::registry().with(lines.with_filter(layer.and(ours)));
+    let registry = tracing_subscriber::registry()
+        .with(plain.with_filter(layer.and(ours)))
+        .with(emf.map(|emf| emf.with_filter(deliveries)));
     registry.try_init().map_err(|error| FilterError(error.to_string()))?;
     std::panic::set_hook(Box::new(panicked));
     Ok(LogControl { handle })

@@ -44,6 +44,11 @@ impl Admission {
         Ok(Admitted { _delivery: take(&self.deliveries, 1)?, _bytes: take(&self.bytes, units)? })
     }
 
+    /// All that may be in flight: one delivery that holds more could never be admitted.
+    pub fn most_bytes(&self) -> usize {
+        self.most_units * UNIT
+    }
+
     pub fn in_flight(&self) -> usize {
         self.most_deliveries - self.deliveries.available_permits()
     }

@@ -34,7 +34,8 @@ pub fn encoding(headers: &HeaderMap) -> Result<Encoding, Verdict> {
     }
 }
 
-/// What a delivery may come to hold in memory (bytes), as far as its head tells.
+/// What a delivery may come to hold in memory (bytes), as far as its head tells: of gzip both what came and what it
+/// becomes.
 pub fn expected_bytes(
     headers: &HeaderMap,
     encoding: Encoding,
@@ -47,9 +48,11 @@ pub fn expected_bytes(
         .and_then(|value| value.parse::<usize>().ok());
     match stated {
         Some(length) if length > limit => Err(Verdict::TooLarge { limit: Some(limit) }),
-        Some(length) if encoding == Encoding::Identity => Ok(length),
         None if !chunked => Ok(0),
-        _ => Ok(limit),
+        _ => {
+            let came = stated.unwrap_or(limit);
+            Ok(if encoding == Encoding::Gzip { came + limit } else { came })
+        }
     }
 }
 
@@ -85,7 +88,8 @@ pub fn discard(mut body: Body, limit: usize, until: Instant) {
 /// A bomb is stopped at the limit, whatever it would become.
 pub async fn gunzip(compressed: Bytes, limit: usize) -> Result<Bytes, Verdict> {
     let inflate = move || {
-        let mut bytes = Vec::new();
+        // Room for all that it may become, of which only what is written costs: one that grows holds twice as much.
+        let mut bytes = Vec::with_capacity(limit.saturating_add(1));
         let within = limit as u64 + 1;
         match MultiGzDecoder::new(&compressed[..]).take(within).read_to_end(&mut bytes) {
             Ok(_) if bytes.len() > limit => Err(Verdict::TooLarge { limit: Some(limit) }),
@@ -124,6 +128,25 @@ mod tests {
         assert_eq!(gunzip(Bytes::from_static(b"{}"), 100).await, Err(not.clone()));
         let cut = gzip(b"{\"resourceType\":\"Patient\"}");
         assert_eq!(gunzip(cut.slice(..cut.len() - 4), 100).await, Err(not));
+    }
+
+    #[test]
+    fn what_gzip_becomes_is_counted_too() {
+        let expected = |length: Option<&str>, encoding, chunked| {
+            let mut headers = HeaderMap::new();
+            if let Some(length) = length {
+                headers.insert(CONTENT_LENGTH, length.parse().unwrap());
+            }
+            expected_bytes(&headers, encoding, chunked, 100)
+        };
+        use Encoding::{Gzip, Identity};
+        assert_eq!(expected(Some("7"), Identity, false), Ok(7));
+        assert_eq!(expected(Some("7"), Gzip, false), Ok(107));
+        assert_eq!((expected(None, Identity, true), expected(None, Gzip, true)), (Ok(100), Ok(200)));
+        assert_eq!(expected(None, Identity, false), Ok(0));
+        for encoding in [Identity, Gzip] {
+            assert_eq!(expected(Some("101"), encoding, false), Err(Verdict::TooLarge { limit: Some(100) }));
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::admission::Admitted;
 use super::body::{self, Encoding};
 use super::bundle::Item;
 use super::callers::Caller;
+use super::lambda::Invocation;
 use super::listen::Peer;
 use super::media::{Media, media};
 use super::path::{Target, target};
@@ -82,9 +83,15 @@ async fn take(
     let limit = app.limits.max_body;
     let chunked = !body.is_end_stream() && body.size_hint().exact().is_none();
     let expected = body::expected_bytes(&parts.headers, encoding, chunked, limit)?;
-    let admitted = app.admission.admit(expected)?;
+    let admitted = app.admission.admit(expected.min(app.admission.most_bytes()))?;
 
-    let deadline = arrived + app.limits.deadline;
+    let deadline = match parts.extensions.get::<Invocation>() {
+        Some(invocation) => invocation.until.min(arrived + app.limits.deadline),
+        None => arrived + app.limits.deadline,
+    };
+    if deadline <= arrived {
+        return Err(Verdict::DeadlinePassed);
+    }
     let until = body::body_deadline(arrived, app.limits.body_timeout, deadline);
     let raw = body::read(body, limit, until).await?;
     if caller == Caller::Signs && !app.callers.signed(&parts.headers, &raw) {

@@ -1,4 +1,4 @@
-//! Connections: accepted within a bound, cut when slow, ended gracefully.
+//! Connections: taken within a bound, cut when slow, ended gracefully.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tower::{Service, ServiceExt};
 
 use super::Tls;
+use super::connections::{Connections, Place};
 use super::slow_head::{Activity, SlowHead};
 
 /// How connections are treated.
@@ -28,6 +28,7 @@ pub struct Listening {
     pub head_timeout: Duration,
     /// Longer than the balancer's own, or it sends into a connection that we are closing
     pub keep_alive: Duration,
+    /// Where more come, the one idle for longest is ended.
     pub max_connections: usize,
     /// How long connections may take to end once `stop` is ready
     pub drain: Duration,
@@ -53,29 +54,26 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) {
     let graceful = GracefulShutdown::new();
-    let connections = Arc::new(Semaphore::new(listening.max_connections));
+    let connections = Connections::new(listening.max_connections);
     tokio::pin!(stop);
     loop {
-        let permit = tokio::select! {
-            permit = connections.clone().acquire_owned() => permit,
-            () = &mut stop => break,
-        };
-        let Ok(permit) = permit else { break };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = &mut stop => break,
         };
         match accepted {
             Ok((stream, address)) => {
-                let task = connection(
-                    stream,
-                    address,
-                    router.clone(),
-                    listening.clone(),
-                    graceful.watcher(),
-                    permit,
-                );
-                tokio::spawn(task);
+                let place = tokio::select! {
+                    place = connections.place() => place,
+                    () = &mut stop => break,
+                };
+                let (router, listening, watcher) = (router.clone(), listening.clone(), graceful.watcher());
+                tokio::spawn(async move {
+                    tokio::select! {
+                        () = connection(stream, address, router, listening, watcher, &place) => {}
+                        () = place.activity.ended() => {}
+                    }
+                });
             }
             Err(error) => {
                 // Out of file descriptors, mostly: a pause lets some connections end.
@@ -94,28 +92,36 @@ async fn connection(
     router: Router,
     listening: Listening,
     watcher: Watcher,
-    _permit: OwnedSemaphorePermit,
+    place: &Place,
 ) {
     let _ = stream.set_nodelay(true);
+    let activity = &place.activity;
     let Some(tls) = &listening.tls else {
-        return http(stream, Peer { address, certificate: false }, router, &listening, watcher).await;
+        let peer = Peer { address, certificate: false };
+        return http(stream, peer, router, &listening, watcher, activity).await;
     };
     let handshake = TlsAcceptor::from(tls.config()).accept(stream);
     match timeout(listening.head_timeout, handshake).await {
         Ok(Ok(stream)) => {
             let certificate = stream.get_ref().1.peer_certificates().is_some_and(|chain| !chain.is_empty());
-            http(stream, Peer { address, certificate }, router, &listening, watcher).await;
+            http(stream, Peer { address, certificate }, router, &listening, watcher, activity).await;
         }
         Ok(Err(error)) => tracing::debug!(%address, %error, "TLS handshake failed"),
         Err(_) => tracing::debug!(%address, "TLS handshake took too long"),
     }
 }
 
-async fn http<S>(stream: S, peer: Peer, router: Router, listening: &Listening, watcher: Watcher)
-where
+async fn http<S>(
+    stream: S,
+    peer: Peer,
+    router: Router,
+    listening: &Listening,
+    watcher: Watcher,
+    activity: &Arc<Activity>,
+) where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
 {
-    let activity = Arc::new(Activity::default());
+    let activity = activity.clone();
     let io = SlowHead::new(stream, activity.clone(), listening.head_timeout, listening.keep_alive);
     let service = tower::service_fn(move |mut request: Request<Incoming>| {
         let serving = activity.serve();

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::bundle::Item;
 use super::detached::Detached;
 use super::intake::{Arrived, Intake, Notification};
+use super::lambda::Invocation;
 use super::listen::Peer;
 use super::{Admission, Callers};
 use crate::answer::{self, Answered};
@@ -63,7 +64,10 @@ async fn notification(State(app): State<Arc<App>>, request: Request) -> Response
     // Refused ones too: the deadline counts from here.
     let arrived = Arrived(Instant::now());
     let peer = request.extensions().get::<Peer>().map(|peer| peer.address);
-    let received = Arc::new(Received::new(peer, request.headers()));
+    let mut received = Received::new(peer, request.headers());
+    received.aws_request_id =
+        request.extensions().get::<Invocation>().map(|invocation| invocation.request_id.clone());
+    let received = Arc::new(received);
     let method = request.method().clone();
     let shape = Shape::of(request.headers());
     let mut response = if app.lifecycle.is_stopping() {

@@ -3,19 +3,35 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Shared by a connection's reader and its service.
-#[derive(Default)]
+/// Shared by a connection's reader, its service, and who counts connections.
 pub struct Activity {
     active: AtomicUsize,
     started: AtomicU64,
+    /// When the last request had its answer, or the connection began
+    idle_since: Mutex<Instant>,
+    ending: AtomicBool,
+    end: Notify,
+}
+
+impl Default for Activity {
+    fn default() -> Self {
+        Self {
+            active: AtomicUsize::new(0),
+            started: AtomicU64::new(0),
+            idle_since: Mutex::new(Instant::now()),
+            ending: AtomicBool::new(false),
+            end: Notify::new(),
+        }
+    }
 }
 
 /// While it lives a request is being served.
@@ -27,10 +43,34 @@ impl Activity {
         self.started.fetch_add(1, Ordering::AcqRel);
         Serving(self.clone())
     }
+
+    /// None while a request is served, and once it was told to end.
+    pub fn idle_since(&self) -> Option<Instant> {
+        let busy = self.active.load(Ordering::Acquire) > 0 || self.ending.load(Ordering::Acquire);
+        (!busy).then(|| *self.idle_since.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Tells an idle connection to make room.
+    pub fn end(&self) {
+        self.ending.store(true, Ordering::Release);
+        self.end.notify_one();
+    }
+
+    /// Returns when it was told to end. One that got a request meanwhile goes on.
+    pub async fn ended(&self) {
+        loop {
+            self.end.notified().await;
+            if self.active.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            self.ending.store(false, Ordering::Release);
+        }
+    }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
+        *self.0.idle_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         self.0.active.fetch_sub(1, Ordering::AcqRel);
     }
 }

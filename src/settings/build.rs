@@ -7,7 +7,7 @@ use secrecy::ExposeSecret;
 
 use super::cdr::cdr;
 use super::secrets::{callers, commanders, made_token};
-use super::{DeadLetterStore, Settings, SettingsError, subscription, together};
+use super::{DeadLetterStore, Settings, SettingsError, lambda, on_lambda, subscription, together};
 use crate::cdr::Cdr;
 use crate::deadletter::SealKeys;
 use crate::filter::Filter;
@@ -44,6 +44,9 @@ const SESSION: std::ops::RangeInclusive<u64> = 900..=43_200;
 
 pub fn plan(settings: Settings) -> Result<Plan, SettingsError> {
     together::check(&settings)?;
+    if on_lambda() {
+        lambda::check(&settings)?;
+    }
     let sandbox = settings.sandbox.then(|| settings.sandbox_args.config()).transpose()?;
     let token = made_token(&settings);
     let callers = callers(&settings, token.as_deref())?;

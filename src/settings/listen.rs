@@ -40,7 +40,7 @@ pub struct ListenArgs {
     /// For a request's body to arrive
     #[arg(long, env = "LAKEHOOK_BODY_TIMEOUT", value_name = "TIME", default_value = "5s", value_parser = duration)]
     pub body_timeout: Duration,
-    /// Open connections; more wait to be accepted
+    /// Open connections; for more, the one idle for longest is ended
     #[arg(long, env = "LAKEHOOK_MAX_CONNECTIONS", value_name = "N", default_value = "8192")]
     pub max_connections: NonZeroUsize,
 }

@@ -12,7 +12,9 @@ mod filter;
 mod healthlake;
 mod instance;
 mod kafka;
+mod lambda;
 mod listen;
+mod log;
 mod order;
 mod reconcile;
 mod sandbox;
@@ -33,14 +35,14 @@ pub use filter::FilterArgs;
 pub use healthlake::{CredentialArgs, HealthLakeArgs};
 pub use instance::{AdminArgs, MirrorArgs};
 pub use kafka::{KafkaArgs, SaslMechanism, SecurityProtocol};
+pub use lambda::{LambdaArgs, on_lambda};
 pub use listen::{DeliveryArgs, LifecycleArgs, ListenArgs, Validation};
+pub use log::LogArgs;
 pub use order::{OnDamage, OrderArgs, OrderStore};
 pub use reconcile::{DecimalsArg, ReconcileArgs};
 pub use sandbox::SandboxArgs;
 pub use subscription::{Subscribing, SubscriptionArgs, subscribing, wish};
 pub use units::{bytes, duration};
-
-use crate::operate::telemetry::LogFormat;
 
 /// Everything that `serve` and `check` take.
 #[derive(Args, Clone, Debug)]
@@ -75,21 +77,12 @@ pub struct Settings {
     #[command(flatten)]
     pub lifecycle: LifecycleArgs,
     #[command(flatten)]
+    pub lambda: LambdaArgs,
+    #[command(flatten)]
     pub log: LogArgs,
     /// Run an embedded HealthLake and STS; endpoint, region and credentials are set to it
     #[arg(long, env = "LAKEHOOK_SANDBOX", help_heading = "Sandbox")]
     pub sandbox: bool,
     #[command(flatten)]
     pub sandbox_args: SandboxArgs,
-}
-
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Logs")]
-pub struct LogArgs {
-    /// pretty or json [default: pretty on a terminal, else json]
-    #[arg(long, env = "LAKEHOOK_LOG_FORMAT", value_enum, value_name = "FORMAT")]
-    pub log_format: Option<LogFormat>,
-    /// Levels by target: info,lakehook::export=debug,lakehook::subscription=debug; can be changed at run time
-    #[arg(long, env = "LAKEHOOK_LOG", value_name = "FILTER", default_value = "info")]
-    pub log: String,
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
-use super::{Settings, SettingsError};
+use super::{Settings, SettingsError, on_lambda};
 use crate::receive::{Callers, Secrets, SecretsError, Sources};
 
 /// A newcomer's first run should not fail for want of a token, nor be open to everyone.
@@ -15,10 +15,17 @@ pub(super) fn made_token(settings: &Settings) -> Option<String> {
 }
 
 pub(super) fn callers(settings: &Settings, token: Option<&str>) -> Result<Arc<Callers>, SettingsError> {
-    let mut secrets: Secrets = settings.callers.secrets(settings.listen.tls_client_ca.is_some());
+    let verified = on_lambda() && settings.lambda.lambda_client_certificate;
+    let mut secrets: Secrets = settings.callers.secrets(settings.listen.tls_client_ca.is_some() || verified);
     secrets.tokens.values.extend(token.map(SecretString::from));
     let open = !settings.callers.any_secret() && token.is_none() && !secrets.client_certificate;
     if open && !secrets.allow_anonymous {
+        if on_lambda() {
+            return Err(SettingsError::new(
+                "token",
+                "is not set, and nothing else authenticates the CDR, though everybody can reach a Function URL or an API: set LAKEHOOK_TOKEN, LAKEHOOK_BASIC, LAKEHOOK_HMAC_SECRET or LAKEHOOK_LAMBDA_CLIENT_CERTIFICATE, or LAKEHOOK_ALLOW_ANONYMOUS=true where AWS_IAM or an authorizer lets nobody else in",
+            ));
+        }
         let listen = settings.listen.listen;
         if !listen.ip().is_loopback() {
             return Err(SettingsError::new(

@@ -101,6 +101,7 @@ impl Replica {
             healthlake: HealthLake::simulated(endpoint.unwrap(), credentials, self.clock.clone(), wire),
             cdr: self.world.knobs.has_cdr.then(|| Arc::new(cdr())),
             clock: self.clock.clone(),
+            afterwork: crate::afterwork::Afterwork::default(),
         }
     }
 

@@ -27,6 +27,8 @@ mod fuzz_seeds;
 mod hapi_cdr;
 mod hapi_mirror;
 mod hapi_subscribe;
+mod hostile;
+mod lambda;
 mod lifecycle;
 mod load;
 mod order;

@@ -61,7 +61,7 @@ pub(super) async fn run(command: DeadLettersCommand, sources: &Sources) -> ExitC
     let DeadLettersCommand { what, mirror, settings } = command;
     // What failed is told by the command itself; asked for, log lines come.
     let filter = if settings.log.log == "info" { "error" } else { &settings.log.log };
-    if let Err(error) = telemetry::start(filter, settings.log.log_format) {
+    if let Err(error) = telemetry::start(filter, settings.log.lines()) {
         return fail(USAGE, &format!("--log: {error}"));
     }
     let store = match open(&settings, sources).await {

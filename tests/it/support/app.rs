@@ -41,6 +41,7 @@ impl TestApp {
             token: true,
             role: true,
             tail: None,
+            limit: None,
         }
     }
 
@@ -178,8 +179,12 @@ impl TestApp {
         line.unwrap().parse().unwrap()
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
     pub fn signal(&self, name: &str) {
-        let pid = self.child.id().unwrap().to_string();
+        let pid = self.pid().to_string();
         assert!(std::process::Command::new("kill").args([name, &pid]).status().unwrap().success());
     }
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 use lakehook::sandbox::{Config, Sandbox};
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::process::Command;
 
 use super::app::{TOKEN, TestApp};
 use super::process::http_client;
-use super::program::{lakehook, spawn};
+use super::program::{cleared, lakehook, spawn};
 
 /// What a test changes before the start.
 pub struct Builder {
@@ -19,6 +20,8 @@ pub struct Builder {
     pub(super) token: bool,
     pub(super) role: bool,
     pub(super) tail: Option<String>,
+    /// Of open files: as the shell's `ulimit` has it
+    pub(super) limit: Option<String>,
 }
 
 impl Builder {
@@ -57,6 +60,17 @@ impl Builder {
     /// Signs with the sandbox's long-lived credentials instead of a role's.
     pub fn no_role(mut self) -> Self {
         self.role = false;
+        self
+    }
+
+    /// Of open files, as a shell sets it that leaves the hard one alone.
+    pub fn soft_limit_of_files(mut self, files: usize) -> Self {
+        self.limit = Some(format!("-Sn {files}"));
+        self
+    }
+
+    pub fn hard_limit_of_files(mut self, files: usize) -> Self {
+        self.limit = Some(format!("-n {files}"));
         self
     }
 
@@ -109,7 +123,15 @@ impl Builder {
             settings.push(("LAKEHOOK_ROLE_ARN".to_owned(), role));
         }
         settings.extend(self.environment);
-        let mut command = lakehook();
+        let mut command = match &self.limit {
+            None => lakehook(),
+            Some(limit) => cleared({
+                let mut shell = Command::new("sh");
+                let script = format!("ulimit {limit} && exec \"$0\" \"$@\"");
+                shell.args(["-c", &script, env!("CARGO_BIN_EXE_lakehook")]);
+                shell
+            }),
+        };
         command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
         command.args(self.arguments).envs(settings.clone());
         let (child, log, lines) = spawn(command).await;

@@ -28,7 +28,10 @@ pub struct Running {
 
 /// The program under test, without the settings of whoever runs the tests.
 pub fn lakehook() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lakehook"));
+    cleared(Command::new(env!("CARGO_BIN_EXE_lakehook")))
+}
+
+pub(super) fn cleared(mut command: Command) -> Command {
     for (name, _) in std::env::vars() {
         if name.starts_with("LAKEHOOK_") || name.starts_with("AWS_") {
             command.env_remove(name);
