@@ -3,6 +3,9 @@
 //!
 //! Bounds of memory are generous and are for growth: what an attack may cost, not what it costs.
 
+// What was seen, for those who look with --nocapture.
+#![allow(clippy::print_stdout)]
+
 mod bodies;
 mod connections;
 mod heads;

@@ -98,13 +98,16 @@ async fn posted_bundles_and_deletes_by_header_are_answered_as_elsewhere() {
     }
 }
 
+/// Method, path, headers other than usual, body; status and verdict
+type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a str, u16, &'a str);
+
 #[tokio::test]
 async fn errors_wear_their_statuses() {
     let world = World::start().await;
     let function = world.function().await;
     for caller in CALLERS {
         let wrong = [("authorization", "Bearer another-token-than-that")];
-        let cases: [(&str, &str, &[(&str, &str)], &str, u16, &str); 9] = [
+        let cases: [Case<'_>; 9] = [
             ("PUT", "/fhir/Patient/p1", &wrong, "{}", 401, "unauthenticated"),
             ("PUT", "/fhir/Patient/p1", &[("authorization", "")], "{}", 401, "unauthenticated"),
             (
