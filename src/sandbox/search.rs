@@ -100,17 +100,19 @@ pub(super) fn search(
             && let Some(json) = &version.json
         {
             let position = position(version);
-            if parameters.matches(&position) {
+            let behind = parameters.after.as_ref().is_none_or(|at| parameters.order(&position, at).is_gt());
+            if behind && parameters.matches(&position) {
                 found.push((position, json));
             }
         }
     }
-    found.sort_unstable_by(|(a, _), (b, _)| parameters.order(a, b));
-    if let Some(after) = &parameters.after {
-        found.retain(|(position, _)| parameters.order(position, after).is_gt());
-    }
+    // Of a large store only the page is put in order.
     let more = found.len() > parameters.count;
-    found.truncate(parameters.count);
+    if more {
+        found.select_nth_unstable_by(parameters.count, |(a, _), (b, _)| parameters.order(a, b));
+        found.truncate(parameters.count);
+    }
+    found.sort_unstable_by(|(a, _), (b, _)| parameters.order(a, b));
 
     let base = format!("{}/{kind}", call.base());
     let mut link = vec![Link { relation: "self", url: format!("{base}?{}", parameters.link(None)) }];

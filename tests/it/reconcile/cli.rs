@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+
 use super::cdr::{MARK, TestCdr, now};
 use super::damage::{DAMAGES, at_healthlake, damages, findings, kind_of, size};
 use crate::support::app::{Ran, TestApp};
@@ -34,11 +36,15 @@ pub async fn start(n: usize, data: &str, lag: Duration) -> (TestCdr, TestApp, Te
         .start()
         .await;
     let other = TestApp::builder().start_beside(&app).await;
+    let from = now() - 86_400_000 * 10;
     for at in 0..n {
-        let key = key(at);
-        cdr.put_at(&key, 1, now() - 86_400_000 * 10 + at as i64 * 1000);
-        assert_eq!(app.put(&format!("/{key}"), cdr.json(&key).unwrap()).await.status, 201);
+        cdr.put_at(&key(at), 1, from + at as i64 * 1000);
     }
+    let written = futures_util::stream::iter(0..n).map(async |at| {
+        let key = key(at);
+        assert_eq!(app.put(&format!("/{key}"), cdr.json(&key).unwrap()).await.status, 201);
+    });
+    written.buffer_unordered(8).collect::<()>().await;
     (cdr, app, other)
 }
 
