@@ -170,13 +170,19 @@ impl Index {
         durability: Durability,
         work: impl FnOnce(&WriteTransaction) -> Result<T>,
     ) -> Result<T> {
-        on_disk(|| {
-            let mut transaction = self.database.begin_write()?;
-            transaction.set_durability(durability)?;
-            let outcome = work(&transaction)?;
-            transaction.commit()?;
-            Ok(outcome)
-        })
+        on_disk(|| self.commit(durability, work))
+    }
+
+    fn commit<T>(
+        &self,
+        durability: Durability,
+        work: impl FnOnce(&WriteTransaction) -> Result<T>,
+    ) -> Result<T> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(durability)?;
+        let outcome = work(&transaction)?;
+        transaction.commit()?;
+        Ok(outcome)
     }
 
     /// What was written so far survives the process.

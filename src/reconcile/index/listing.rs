@@ -6,7 +6,7 @@
 use redb::{Durability, ReadableTable, Table, TableDefinition, TableHandle};
 
 use super::encoding::{key, pack};
-use super::{Index, META, Result, Which};
+use super::{Index, META, Result, Which, on_disk};
 use crate::reconcile::side::{At, Held};
 
 /// Entries of a run, held in memory until it is written: about 6 MB.
@@ -77,12 +77,12 @@ impl Listing<'_> {
         if let Some((name, place)) = goes_on {
             self.goes_on = Some((name.to_owned(), place));
         }
-        if self.entries.len() < RUN { Ok(()) } else { self.write() }
+        if self.entries.len() < RUN { Ok(()) } else { on_disk(|| self.write()) }
     }
 
     /// All of it is on disk.
     pub fn end(mut self) -> Result<()> {
-        self.write()
+        on_disk(|| self.write())
     }
 
     fn write(&mut self) -> Result<()> {
@@ -93,7 +93,8 @@ impl Listing<'_> {
         // Of entries with one key the last one counts: it stays behind the others, and is written over them.
         entries.sort_by(|(one, _), (other, _)| one.cmp(other));
         let kind = |key: &[u8]| key.iter().position(|byte| *byte == 0).unwrap_or(key.len());
-        self.index.write(Durability::Immediate, |transaction| {
+        // Not by `write`: a runtime that ends may be what drops a listing.
+        self.index.commit(Durability::Immediate, |transaction| {
             for of_kind in entries.chunk_by(|(one, _), (other, _)| one[..kind(one)] == other[..kind(other)]) {
                 let Some((first, _)) = of_kind.first() else { continue };
                 let length = kind(first);

@@ -73,6 +73,11 @@ pub async fn damage(what: &str, key: &str, cdr: &TestCdr, app: &TestApp, other: 
     }
 }
 
+/// Of the large sizes one run takes long.
+async fn within_an_hour(app: &TestApp, arguments: &[&str]) -> Ran {
+    app.command_within(arguments, Duration::from_secs(3600)).await
+}
+
 fn told(what: &str, ran: &Ran, app: &TestApp, cdr: &TestCdr, before: (usize, usize)) {
     let requests = (app.forwarded() - before.0, cdr.requests().len() - before.1);
     note(&format!("{what}: HealthLake {} requests, the CDR {}\n{}", requests.0, requests.1, ran.out));
@@ -91,7 +96,7 @@ async fn seeded_damage_is_found_whole_and_nothing_else_and_repaired_to_equality(
 
     // Nothing was wrong yet, and the instance runs all the while.
     let before = cost();
-    let ran = app.command(&[&["reconcile"][..], &reports].concat()).await;
+    let ran = within_an_hour(&app, &[&["reconcile"][..], &reports].concat()).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     assert!(ran.out.ends_with("equal\n") && ran.out.contains("every resource of these types"), "{ran:?}");
     assert!(ran.out.contains("HealthLake does not support them: CodeSystem"), "{ran:?}");
@@ -107,7 +112,7 @@ async fn seeded_damage_is_found_whole_and_nothing_else_and_repaired_to_equality(
 
     let writes = app.writes();
     let before = cost();
-    let ran = app.command(&[&["reconcile"][..], &reports].concat()).await;
+    let ran = within_an_hour(&app, &[&["reconcile"][..], &reports].concat()).await;
     assert_eq!(ran.code, 3, "{ran:?}");
     told(&format!("changes, {count} differences"), &ran, &app, &cdr, before);
     let (found, totals) = findings(&report);
@@ -122,7 +127,7 @@ async fn seeded_damage_is_found_whole_and_nothing_else_and_repaired_to_equality(
     }
 
     let before = cost();
-    let ran = app.command(&[&["reconcile", "--repair"][..], &reports].concat()).await;
+    let ran = within_an_hour(&app, &[&["reconcile", "--repair"][..], &reports].concat()).await;
     assert_eq!(ran.code, 0, "{ran:?}");
     told(&format!("changes, {count} repaired"), &ran, &app, &cdr, before);
     assert_eq!(app.writes(), writes + count, "one write for each, and none for what is equal");
@@ -131,11 +136,11 @@ async fn seeded_damage_is_found_whole_and_nothing_else_and_repaired_to_equality(
     assert_eq!(sources.iter().filter(|line| line["source"] == "reconcile").count(), count);
 
     let before = cost();
-    let ran = app.command(&["reconcile", "--repair", "--everything"]).await;
+    let ran = within_an_hour(&app, &["reconcile", "--repair", "--everything"]).await;
     assert_eq!((ran.code, app.writes()), (0, writes + count), "{ran:?}");
     told("everything, after the repair", &ran, &app, &cdr, before);
     let before = cost();
-    let ran = app.command(&["reconcile", "--repair"]).await;
+    let ran = within_an_hour(&app, &["reconcile", "--repair"]).await;
     assert_eq!((ran.code, app.writes()), (0, writes + count), "{ran:?}");
     told("changes, 0 differences", &ran, &app, &cdr, before);
 

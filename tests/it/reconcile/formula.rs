@@ -1,5 +1,4 @@
-//! Two servers that hold any number of resources and no memory: what a resource is follows from its number. For
-//! `size.rs`, and for `benches/reconcile.rs`.
+//! Two servers that hold any number of resources and no memory: what a resource is follows from its number. For `size`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
