@@ -90,7 +90,13 @@ pub(super) fn search(
 ) -> Result<Answer, Answer> {
     let parameters = parameters(call)?;
     let (mut found, mut total) = (Vec::new(), 0);
-    for (id, entry) in store.of_type(kind) {
+    // Of a large store only the page is looked at, where that can be.
+    let from =
+        parameters.after.as_ref().filter(|_| parameters.reads_on()).map_or("", |after| after.id.as_str());
+    for (id, entry) in store.of_type(kind, from) {
+        if parameters.reads_on() && found.len() > parameters.count {
+            break;
+        }
         let Indexed { shown, counted } = Indexed::of(entry, config, call.is_strong(), now);
         let position = |version: &Version| Position { id: id.clone(), at: version.at };
         if counted.is_some_and(|version| parameters.matches(&position(version))) {
@@ -106,7 +112,6 @@ pub(super) fn search(
             }
         }
     }
-    // Of a large store only the page is put in order.
     let more = found.len() > parameters.count;
     if more {
         found.select_nth_unstable_by(parameters.count, |(a, _), (b, _)| parameters.order(a, b));
