@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use lakehook::delivery::Key;
+use lakehook::filter::Filter;
 use lakehook::reconcile::canonical::Digest;
 use lakehook::reconcile::{
     Cost, Decimals, Held, Index, Listed, Options, Run, Scope, Side, SideError, Which, Window,
@@ -110,6 +111,7 @@ pub async fn measure(keys: u64) -> Measured {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("reconcile.redb");
     let (cdr, healthlake) = (Formula::new(Which::Cdr, keys), Formula::new(Which::HealthLake, keys));
+    let filter = Filter::default();
     let before = status("VmRSS:");
     let index = Index::open(&path, "a test").unwrap();
     let run = Run {
@@ -121,6 +123,7 @@ pub async fn measure(keys: u64) -> Measured {
         heard: &|_, _, _| {},
         exports: [None, None],
         decimals: Decimals::Digits,
+        filter: &filter,
     };
     let mut took = [Duration::ZERO; 2];
     let mut found = 0;
