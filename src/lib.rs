@@ -28,6 +28,7 @@ pub mod receive;
 pub mod reconcile;
 pub mod redrive;
 pub mod sandbox;
+pub mod searchset;
 pub mod settings;
 #[cfg(test)]
 mod simulation;

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::Result;
 use crate::contestant::{Contestant, Programs};
 use crate::drive::{Pattern, Until, drive};
 use crate::payload::{Payload, Resources};
 use crate::upstream::Upstream;
-use crate::Result;
 
 #[derive(Args)]
 pub struct Instructions {
@@ -77,7 +77,8 @@ async fn run(mut contestant: Contestant, payloads: &[Payload], deliveries: u64, 
     drive(contestant.address, contestant.base_path, payloads, pattern).await?;
     contestant.stop()?;
     let text = std::fs::read_to_string(out)?;
-    let total = text.lines().find_map(|line| line.strip_prefix("totals: ").or(line.strip_prefix("summary: ")));
+    let total =
+        text.lines().find_map(|line| line.strip_prefix("totals: ").or(line.strip_prefix("summary: ")));
     let total = total.and_then(|total| total.trim().parse().ok());
     total.ok_or_else(|| format!("callgrind left no total in {}", out.display()).into())
 }

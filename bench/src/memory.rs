@@ -70,7 +70,10 @@ fn serve(listener: std::net::TcpListener, all_there: &Arc<Barrier>) -> Result<()
     })
 }
 
-async fn answer(request: Request<Incoming>, all_there: Arc<Barrier>) -> std::result::Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(
+    request: Request<Incoming>,
+    all_there: Arc<Barrier>,
+) -> std::result::Result<Response<Full<Bytes>>, Infallible> {
     let mut body = request.into_body();
     while let Some(Ok(_)) = body.frame().await {}
     all_there.wait().await;

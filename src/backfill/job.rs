@@ -14,7 +14,7 @@ use crate::healthlake::{ValidationLevel as Level, describe};
 
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// A look that fails is made again for this long: the job goes on without us.
+/// So many looks in a row may fail.
 const MISSED_LOOKS: u32 = 20;
 
 #[derive(Clone, Debug)]
@@ -28,16 +28,94 @@ pub struct JobSettings {
     pub validation_level: Option<Level>,
 }
 
+/// Which of HealthLake's jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobOf {
+    Import,
+    Export,
+}
+
+impl JobOf {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Import => "import",
+            Self::Export => "export",
+        }
+    }
+
+    fn action(self) -> &'static str {
+        match self {
+            Self::Import => "FHIRImportJob",
+            Self::Export => "FHIRExportJob",
+        }
+    }
+
+    fn looks_again(self) -> &'static str {
+        match self {
+            Self::Import => "the same command looks again",
+            Self::Export => "what it wrote in the end can be read with --healthlake-export",
+        }
+    }
+
+    /// What can be done where HealthLake gave up.
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Import => "the files are in their place: mend what it says, and begin anew with --restart",
+            Self::Export => "mend what it says; running it again is safe, and starts another job",
+        }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
-    #[error("StartFHIRImportJob: {0}")]
-    Start(String),
-    #[error("DescribeFHIRImportJob: {0}; the job goes on without us: the same command looks again")]
-    Describe(String),
+    #[error("Start{}: {_1}", _0.action())]
+    Start(JobOf, String),
+    #[error("Describe{}: {_1}; the job goes on without us: {}", _0.action(), _0.looks_again())]
+    Describe(JobOf, String),
     #[error("HealthLake's answer makes no sense: {0}")]
     Nonsense(String),
-    #[error("the import job {id} ended as {status}{}; the files are in their place: mend what it says, and begin anew with --restart", message.as_deref().map(|text| format!(": {text}")).unwrap_or_default())]
-    Failed { id: String, status: String, message: Option<String> },
+    #[error("the {} job {id} ended as {status}{}; {}", of.name(), message.as_deref().map(|text| format!(": {text}")).unwrap_or_default(), of.advice())]
+    Failed { of: JobOf, id: String, status: String, message: Option<String> },
+}
+
+/// What a look at a job found, of any kind.
+#[derive(Clone, Debug)]
+pub struct Looked {
+    pub status: String,
+    pub ended: bool,
+    /// Why it failed
+    pub message: Option<String>,
+}
+
+pub fn has_ended(status: &JobStatus) -> bool {
+    use JobStatus::{CancelCompleted, CancelFailed, Completed, CompletedWithErrors, Failed};
+    matches!(status, Completed | CompletedWithErrors | Failed | CancelCompleted | CancelFailed)
+}
+
+/// Looks at a job until it ends; an error where it did not complete. A look that fails is made again: the job goes on
+/// without us.
+pub async fn watch(
+    of: JobOf,
+    id: &str,
+    mut look: impl AsyncFnMut() -> Result<Looked, JobError>,
+) -> Result<(), JobError> {
+    let (mut pause, mut missed) = (FIRST_LOOK, 0);
+    loop {
+        match look().await {
+            Ok(Looked { ended: true, status, .. }) if status.starts_with("COMPLETED") => return Ok(()),
+            Ok(Looked { ended: true, status, message }) => {
+                return Err(JobError::Failed { of, id: id.to_owned(), status, message });
+            }
+            Ok(_) => missed = 0,
+            Err(error) if missed >= MISSED_LOOKS => return Err(error),
+            Err(error) => {
+                missed += 1;
+                tracing::warn!(%error, "the {} job is looked at again", of.name());
+            }
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
 }
 
 pub struct Job {
@@ -48,15 +126,13 @@ pub struct Job {
 /// What a look at the job found.
 #[derive(Clone, Debug)]
 pub struct Look {
-    pub status: String,
-    pub ended: bool,
+    pub job: Looked,
     /// Lines scanned, taken and refused, where HealthLake tells
     pub scanned: Option<i64>,
     pub imported: Option<i64>,
     pub refused: Option<i64>,
     /// Where it says that the results go
     pub output: Option<String>,
-    message: Option<String>,
 }
 
 impl Job {
@@ -77,7 +153,8 @@ impl Job {
     pub async fn start(&self, input: &S3Uri, token: &str) -> Result<String, JobError> {
         let JobSettings { datastore_id, role_arn, output, kms_key, validation_level } = &self.settings;
         let output = S3Configuration::builder().s3_uri(output.to_string()).kms_key_id(kms_key).build();
-        let output = output.map_err(|error| JobError::Start(error.to_string()))?;
+        let start = |text: String| JobError::Start(JobOf::Import, text);
+        let output = output.map_err(|error| start(error.to_string()))?;
         let mut call = self
             .client
             .start_fhir_import_job()
@@ -94,49 +171,34 @@ impl Job {
                 Level::Minimal => ValidationLevel::Minimal,
             });
         }
-        let answer = call.send().await.map_err(|error| JobError::Start(describe(&error)))?;
+        let answer = call.send().await.map_err(|error| start(describe(&error)))?;
         Ok(answer.job_id)
     }
 
     pub async fn look(&self, id: &str) -> Result<Look, JobError> {
         let call =
             self.client.describe_fhir_import_job().datastore_id(&self.settings.datastore_id).job_id(id);
-        let answer = call.send().await.map_err(|error| JobError::Describe(describe(&error)))?;
+        let answer = call.send().await;
+        let answer = answer.map_err(|error| JobError::Describe(JobOf::Import, describe(&error)))?;
         let job = answer.import_job_properties;
         job.map(Look::of).ok_or_else(|| JobError::Nonsense("no ImportJobProperties".to_owned()))
     }
 
     /// Until it ends. `told` hears of each look.
     pub async fn watch(&self, id: &str, mut told: impl FnMut(&Look)) -> Result<Look, JobError> {
-        let (mut pause, mut missed) = (FIRST_LOOK, 0);
-        loop {
-            match self.look(id).await {
-                Ok(look) => {
-                    told(&look);
-                    missed = 0;
-                    if look.ended {
-                        return look.ok(id);
-                    }
-                }
-                Err(error) if missed >= MISSED_LOOKS => return Err(error),
-                Err(error) => {
-                    missed += 1;
-                    tracing::warn!(%error, "the import job is looked at again");
-                }
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
+        let mut last = None;
+        watch(JobOf::Import, id, async || {
+            let look = self.look(id).await?;
+            told(&look);
+            Ok(last.insert(look).job.clone())
+        })
+        .await?;
+        last.ok_or_else(|| JobError::Nonsense("no ImportJobProperties".to_owned()))
     }
 }
 
 impl Look {
     fn of(job: ImportJobProperties) -> Self {
-        use JobStatus::{CancelCompleted, CancelFailed, Completed, CompletedWithErrors, Failed};
-        let ended = matches!(
-            job.job_status,
-            Completed | CompletedWithErrors | Failed | CancelCompleted | CancelFailed
-        );
         let progress = job.job_progress_report;
         let of = |get: fn(&aws_sdk_healthlake::types::JobProgressReport) -> Option<i64>| {
             progress.as_ref().and_then(get)
@@ -146,20 +208,15 @@ impl Look {
             _ => None,
         };
         Self {
-            ended,
+            job: Looked {
+                ended: has_ended(&job.job_status),
+                status: job.job_status.as_str().to_owned(),
+                message: job.message,
+            },
             scanned: of(|report| report.total_number_of_resources_scanned),
             imported: of(|report| report.total_number_of_resources_imported),
             refused: of(|report| report.total_number_of_resources_with_customer_error),
-            status: job.job_status.as_str().to_owned(),
             output,
-            message: job.message,
         }
-    }
-
-    fn ok(self, id: &str) -> Result<Self, JobError> {
-        if self.status.starts_with("COMPLETED") {
-            return Ok(self);
-        }
-        Err(JobError::Failed { id: id.to_owned(), status: self.status, message: self.message })
     }
 }

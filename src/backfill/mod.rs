@@ -25,9 +25,9 @@ pub use cursor::{Cursor, CursorError, CursorFile, CursorStore, Exported, JobStat
 pub use direct::{Direct, Outcome, Stop};
 pub use export::Export;
 pub use feed::{Feed, FeedError};
-pub use job::{Job, JobError, JobSettings};
+pub use job::{Job, JobError, JobOf, JobSettings, Looked, has_ended, watch};
 pub use listen::{Live, LiveError};
-pub use places::{Place, S3, S3Uri, client as s3_client};
+pub use places::{Object, Place, PlaceError, S3, S3Uri, client as s3_client};
 pub use progress::{Counts, Progress};
 pub use read::{Item, ReadError, Reader, Skips};
 pub use report::{Refused, Report};

@@ -8,6 +8,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::primitives::ByteStream;
+use bytes::Bytes;
 
 use crate::healthlake::describe;
 
@@ -96,7 +97,7 @@ impl S3 {
     }
 
     /// Keys below the prefix, with it.
-    pub(super) async fn list(&self) -> Result<Vec<String>, PlaceError> {
+    pub async fn list(&self) -> Result<Vec<String>, PlaceError> {
         let list = self.client.list_objects_v2().bucket(&self.uri.bucket).prefix(&self.uri.prefix);
         let (mut pages, mut keys) = (list.into_paginator().send(), Vec::new());
         while let Some(page) = pages.next().await {
@@ -109,17 +110,69 @@ impl S3 {
     /// An object by its whole key.
     pub(super) async fn get(&self, key: &str) -> Result<Vec<u8>, PlaceError> {
         let answer = self.client.get_object().bucket(&self.uri.bucket).key(key).send().await;
-        let answer = answer.map_err(|error| self.failed(key, &error))?;
+        let answer = answer.map_err(|error| self.object_failed(key, &error))?;
         if answer.content_length().is_some_and(|length| length > LARGEST as i64) {
             let problem = "is larger than 1 GiB, which is not read".to_owned();
             return Err(PlaceError { at: format!("{}/{key}", self.uri.bucket), problem });
         }
-        let body = answer.body.collect().await.map_err(|error| self.failed(key, &error))?;
+        let body = answer.body.collect().await.map_err(|error| self.object_failed(key, &error))?;
         Ok(body.to_vec())
+    }
+
+    /// An object by its whole key, of any size: it comes in chunks.
+    pub async fn open(&self, key: &str) -> Result<Object, PlaceError> {
+        let answer = self.client.get_object().bucket(&self.uri.bucket).key(key).send().await;
+        let answer = answer.map_err(|error| self.object_failed(key, &error))?;
+        let (etag, length) = (answer.e_tag, answer.content_length.unwrap_or(0));
+        let at = format!("{}/{key}", self.uri.bucket);
+        Ok(Object { key: key.to_owned(), at, etag, length, came: 0, body: answer.body })
+    }
+
+    /// Asks for what did not come yet. An object that was written anew meanwhile is an error.
+    pub async fn reopen(&self, object: &mut Object) -> Result<(), PlaceError> {
+        if object.came >= object.length {
+            return Ok(());
+        }
+        let get = self.client.get_object().bucket(&self.uri.bucket).key(&object.key);
+        let get = get.range(format!("bytes={}-", object.came)).set_if_match(object.etag.clone());
+        let answer = get.send().await.map_err(|error| self.object_failed(&object.key, &error))?;
+        object.body = answer.body;
+        Ok(())
+    }
+
+    fn object_failed(&self, key: &str, error: &(dyn std::error::Error + 'static)) -> PlaceError {
+        PlaceError { at: format!("{}/{key}", self.uri.bucket), problem: describe(error) }
     }
 
     fn failed(&self, name: &str, error: &(dyn std::error::Error + 'static)) -> PlaceError {
         PlaceError { at: format!("{}/{}{name}", self.uri.bucket, self.uri.prefix), problem: describe(error) }
+    }
+}
+
+/// An object that is being read.
+pub struct Object {
+    key: String,
+    /// For errors
+    at: String,
+    etag: Option<String>,
+    length: i64,
+    came: i64,
+    body: ByteStream,
+}
+
+impl Object {
+    /// None at its end. After an error `S3::reopen` goes on behind what came.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, PlaceError> {
+        let failed = |problem: String| PlaceError { at: self.at.clone(), problem };
+        match self.body.next().await {
+            Some(Ok(chunk)) => {
+                self.came += i64::try_from(chunk.len()).unwrap_or(i64::MAX);
+                Ok(Some(chunk))
+            }
+            Some(Err(error)) => Err(failed(describe(&error))),
+            None if self.came < self.length => Err(failed("was cut".to_owned())),
+            None => Ok(None),
+        }
     }
 }
 

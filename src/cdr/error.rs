@@ -22,6 +22,8 @@ pub enum CdrError {
     Authorization(String),
     #[error("the CDR's next page is {0}")]
     NextPage(&'static str),
+    #[error("the CDR's bulk export: {0}")]
+    Bulk(&'static str),
 }
 
 impl CdrError {

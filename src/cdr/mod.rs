@@ -1,10 +1,11 @@
 //! The CDR's own REST API, as a client: for what only the CDR can tell, and for what is set up there.
 //!
 //! Reads are tried again within their deadline; writes are sent once. `read` serves deliveries, `page` the walks
-//! over everything, `write` the set-up, `capabilities` tells what kind of server it is.
+//! over everything, `bulk` has the server write everything, `write` is the set-up, `capabilities` tells what kind of server it is.
 
 mod assertion;
 mod authorization;
+mod bulk;
 mod capabilities;
 mod error;
 mod key;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use reqwest::Url;
 
 pub use authorization::Authorization;
+pub use bulk::{BulkExport, BulkFile, Download};
 pub use capabilities::{Capabilities, Server};
 pub use error::CdrError;
 pub use key::{KeyError, SigningKey};

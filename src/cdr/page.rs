@@ -1,19 +1,17 @@
 //! Searches: a page of resources, each one's bytes as they stand in the Bundle.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
 use http::header::CACHE_CONTROL;
 use reqwest::Url;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::request::Ask;
 use super::{Cdr, CdrError};
 use crate::delivery::{Key, Version};
+use crate::searchset::{Head, Searchset};
 
 /// For one page, all attempts together: a CDR may have to search for long before the first.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -39,58 +37,6 @@ pub struct Entry {
     pub json: Bytes,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Bundle<'a> {
-    #[serde(borrow)]
-    resource_type: Option<Cow<'a, str>>,
-    total: Option<u64>,
-    #[serde(default)]
-    link: Vec<Link>,
-    #[serde(borrow, default)]
-    entry: Vec<Match<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Link {
-    #[serde(default)]
-    relation: String,
-    #[serde(default)]
-    url: String,
-}
-
-#[derive(Deserialize)]
-struct Match<'a> {
-    #[serde(borrow)]
-    resource: Option<&'a RawValue>,
-    search: Option<Search>,
-}
-
-#[derive(Deserialize)]
-struct Search {
-    mode: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Head<'a> {
-    #[serde(borrow)]
-    resource_type: Cow<'a, str>,
-    #[serde(borrow)]
-    id: Cow<'a, str>,
-    #[serde(borrow)]
-    meta: Meta<'a>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Meta<'a> {
-    #[serde(borrow)]
-    version_id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    last_updated: Option<Cow<'a, str>>,
-}
-
 impl Cdr {
     /// One page: `Patient?_count=100` below the base, or a `Page::next`. Included resources and
     /// OperationOutcomes are left out.
@@ -113,7 +59,7 @@ impl Cdr {
     }
 
     fn page(&self, asked: &Url, body: &Bytes) -> Result<Page, CdrError> {
-        let bundle: Bundle<'_> =
+        let bundle: Searchset<'_> =
             serde_json::from_slice(body).map_err(|_| CdrError::Nonsense("no Bundle in FHIR JSON"))?;
         if bundle.resource_type.as_deref() != Some("Bundle") {
             return Err(CdrError::Nonsense("no Bundle in FHIR JSON"));
@@ -125,12 +71,11 @@ impl Cdr {
             unreadable: 0,
         };
         for found in &bundle.entry {
-            let mode = found.search.as_ref().and_then(|search| search.mode.as_deref());
-            if !matches!(mode, None | Some("match")) {
+            if !found.is_match() {
                 continue;
             }
-            let raw = found.resource.map_or("", RawValue::get);
-            let head: Head<'_> = serde_json::from_str(raw).unwrap_or_default();
+            let raw = found.resource.map_or("", |raw| raw.get());
+            let head = Head::of(raw.as_bytes());
             if head.resource_type == "OperationOutcome" {
                 continue;
             }
@@ -149,10 +94,8 @@ impl Cdr {
                 "matches of a search have no type and id that FHIR allows"
             );
         }
-        let find = |relation: &str| bundle.link.iter().find(|link| link.relation == relation);
-        if let Some(next) = find("next") {
-            let own = find("self").map(|link| link.url.as_str());
-            page.next = Some(self.next_url(asked, own, &next.url)?.into());
+        if let Some(next) = bundle.link("next") {
+            page.next = Some(self.next_url(asked, bundle.link("self"), next)?.into());
         }
         Ok(page)
     }

@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{FAILED, USAGE, fail};
-use crate::reconcile::{Decimals, ExportError, each_resource};
+use crate::reconcile::{Decimals, Export, ExportError, each_resource};
 use crate::settings::{DecimalsArg, FilterArgs};
 
 #[derive(Args, Debug)]
@@ -37,15 +37,15 @@ struct Line<'a> {
     last_updated_ms: i64,
 }
 
-pub(super) fn run(command: &DigestCommand) -> ExitCode {
+pub(super) async fn run(command: &DigestCommand) -> ExitCode {
     let decimals = Decimals::from(command.decimals);
     let filter = match command.filter.filter() {
         Ok(filter) => filter,
         Err(error) => return fail(USAGE, &error.to_string()),
     };
-    let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
+    let mut out = BufWriter::with_capacity(1 << 16, std::io::stdout());
     for path in &command.paths {
-        let told = each_resource(path, decimals, &filter, &mut |kind, id, held| {
+        let told = each_resource(&Export::Folder(path.clone()), decimals, &filter, &mut |kind, id, held| {
             // Of the CDR's export: HealthLake has to hold nothing of it.
             if filter.by_type(kind).is_some() || held.expected().is_none() {
                 return Ok(());
@@ -61,7 +61,8 @@ pub(super) fn run(command: &DigestCommand) -> ExitCode {
             let io = |error: std::io::Error| ExportError::Io("stdout".into(), error);
             serde_json::to_writer(&mut out, &line).map_err(|error| io(error.into()))?;
             out.write_all(b"\n").map_err(io)
-        });
+        })
+        .await;
         if let Err(error) = told {
             return fail(FAILED, &error.to_string());
         }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use aws_config::SdkConfig;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::task::JoinHandle;
 
@@ -38,6 +39,12 @@ pub(super) async fn client(plan: &Plan) -> Result<Client, String> {
     let healthlake = HealthLake::new(plan.endpoint.clone(), credentials, Plan::clock(), options)
         .map_err(|error| error.to_string())?;
     Ok(Client { resolved, healthlake, renewing })
+}
+
+/// HealthLake's control plane is called as its data plane is: with the role's credentials.
+pub(super) fn control_plane(resolved: &Resolved) -> SdkConfig {
+    let config = resolved.sdk_config().clone().into_builder();
+    config.credentials_provider(resolved.provider.clone()).build()
 }
 
 impl Engine {

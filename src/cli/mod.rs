@@ -13,6 +13,7 @@ mod generate;
 mod lambda;
 mod order;
 mod reconcile;
+mod reconcile_exports;
 mod reconcile_serve;
 mod resend;
 mod sandbox;
@@ -206,7 +207,7 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
         Commands::Consume(command) => consume::run(*command, &sources).await,
         Commands::Backfill(command) => backfill::run(*command, &sources).await,
         Commands::Reconcile(command) => reconcile::run(*command, &sources).await,
-        Commands::Digest(command) => digest::run(&command),
+        Commands::Digest(command) => digest::run(&command).await,
         Commands::Validate(command) => validate::run(&command),
         Commands::Completions(command) => generate::completions(&command),
         Commands::Man(command) => generate::man(&command),

@@ -10,6 +10,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::engine::{Client, Way, client};
+use super::reconcile_exports::ExportArgs;
 use super::{DIFFERENCES, FAILED, Sources, USAGE, fail, print, say};
 use crate::cdr::Cdr;
 use crate::delivery::{Key, is_resource_type};
@@ -19,7 +20,7 @@ use crate::mirror::{Mirror, Source};
 use crate::operate::{Signals, telemetry};
 use crate::reconcile::{
     At, AtCdr, AtHealthLake, Decimals, Findings, Index, IndexError, NOT_AT_HEALTHLAKE, Options, Report, Run,
-    Scope, SideError, kinds, now, page,
+    Scope, SideError, now, page,
 };
 use crate::settings::{MirrorArgs, Plan, ReconcileArgs, Settings, plan};
 
@@ -49,18 +50,14 @@ pub(super) struct ReconcileCommand {
     /// What earlier runs learned [default: reconcile.redb in the data dir, else nothing is kept]
     #[arg(long, value_name = "FILE", help_heading = "Run")]
     state: Option<PathBuf>,
-    /// Folder with the CDR's bulk export as NDJSON, read instead of searching it
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["since", "id"], help_heading = "Run")]
-    cdr_export: Option<PathBuf>,
-    /// Folder with HealthLake's
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["since", "id"], help_heading = "Run")]
-    healthlake_export: Option<PathBuf>,
     /// How long to go on with a repair that may be sent again
     #[arg(long, value_name = "TIME", default_value = "1m", value_parser = crate::settings::duration, help_heading = "Run")]
     patience: Duration,
     /// Resources read at once, 1 to 64
     #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u16).range(1..=64), help_heading = "Run")]
     parallel: u16,
+    #[command(flatten)]
+    exports: ExportArgs,
     #[command(flatten)]
     mirror: MirrorArgs,
     #[command(flatten)]
@@ -93,6 +90,9 @@ pub(super) async fn run(mut command: ReconcileCommand, sources: &Sources) -> Exi
         command.settings.reconcile.reconcile_types.iter().find(|name| !is_resource_type(name))
     {
         return fail(USAGE, &format!("--reconcile-types: `{wrong}` is no resource type"));
+    }
+    if let Err(error) = command.exports.check() {
+        return fail(USAGE, &sources.locate(error).to_string());
     }
     let plan = match plan(command.settings.clone()) {
         Ok(plan) => plan,
@@ -132,7 +132,7 @@ fn verdict(report: &Report) -> ExitCode {
 async fn compare(
     command: &ReconcileCommand,
     plan: &Plan,
-    cdr: &Cdr,
+    cdr: &Arc<Cdr>,
     keys: Option<Vec<Key>>,
 ) -> Result<Report, String> {
     let mut signals = Signals::new().map_err(|error| error.to_string())?;
@@ -163,34 +163,34 @@ async fn compare(
 async fn with_sides(
     command: &ReconcileCommand,
     plan: &Plan,
-    cdr: &Cdr,
+    cdr: &Arc<Cdr>,
     keys: Option<Vec<Key>>,
     mirror: Option<&dyn Mirror>,
     findings: &mut Findings,
 ) -> Result<Report, String> {
     let args = &plan.settings.reconcile;
-    let Client { healthlake, renewing, .. } = client(plan).await?;
+    let Client { healthlake, renewing, resolved } = client(plan).await?;
     let sides = Sides::new(cdr, &healthlake, &plan.filter, args);
     let state = State::open(command, plan, cdr, keys.is_some())?;
+    let exports = command.exports.exports(plan, cdr, &resolved, &args.reconcile_types).await?;
     let bar = bar();
     let heard = |kind: &str, which: crate::reconcile::Which, n: usize| {
         bar.inc(n as u64);
         bar.set_message(format!("{kind} of {}", which.name()));
     };
-    let exports = [command.cdr_export.as_deref(), command.healthlake_export.as_deref()];
+    let exported = exports.of.each_ref().map(Option::as_ref);
     let (scope, left_out) = match keys {
         Some(keys) => (Scope::Ids(keys), BTreeMap::new()),
         None => {
-            let (types, left_out) = match exports {
-                [Some(one), Some(other)] if args.reconcile_types.is_empty() => {
-                    (exported(one, other)?, BTreeMap::new())
-                }
+            let (types, left_out) = match exported {
+                // Those that are in them
+                [Some(_), Some(_)] if args.reconcile_types.is_empty() => (Vec::new(), BTreeMap::new()),
                 _ => sides.types(&args.reconcile_types).await.map_err(|error| error.to_string())?,
             };
             match command.since {
                 Some(since) => (Scope::Since { types, since }, left_out),
                 None => {
-                    let everything = command.everything || exports.iter().any(Option::is_some);
+                    let everything = command.everything || command.exports.any();
                     (Scope::Types { types, everything }, left_out)
                 }
             }
@@ -207,20 +207,15 @@ async fn with_sides(
         },
         mirror,
         heard: &heard,
-        exports,
+        exports: exported,
         decimals: decimals(args),
         filter: &plan.filter,
     };
     let report = run.run(scope, left_out, &mut |finding| findings.add(finding)).await;
     bar.finish_and_clear();
+    exports.end().await;
     renewing.abort();
     report.map_err(|error| error.to_string())
-}
-
-fn exported(one: &Path, other: &Path) -> Result<Vec<String>, String> {
-    let mut types: BTreeSet<String> = kinds(one).map_err(|error| format!("--cdr-export: {error}"))?;
-    types.extend(kinds(other).map_err(|error| format!("--healthlake-export: {error}"))?);
-    Ok(types.into_iter().collect())
 }
 
 /// On a terminal only.
@@ -286,7 +281,7 @@ pub(super) struct State {
 impl State {
     fn open(command: &ReconcileCommand, plan: &Plan, cdr: &Cdr, ids: bool) -> Result<Self, String> {
         let part = ids || command.since.is_some();
-        let exports = command.cdr_export.is_some() || command.healthlake_export.is_some();
+        let exports = command.exports.any();
         let kept = match &command.state {
             Some(path) => Some(path.clone()),
             None if part || exports => None,

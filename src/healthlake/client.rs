@@ -334,7 +334,8 @@ async fn send(
         .execute(request)
         .await
         .map_err(|error| if error.is_connect() { CouldNot::Connect } else { CouldNot::Cut })?;
-    let stated = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
+    let stated =
+        response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
     let mut body = Vec::with_capacity(stated.min(limit));
     while let Some(chunk) = response.chunk().await.map_err(|_| CouldNot::Cut)? {
         if body.len() + chunk.len() > limit {

@@ -92,9 +92,8 @@ impl Signer {
         let key = self.key(credentials, generation, day, time)?;
         let signature = v4::calculate_signature(key.bytes, string.as_bytes());
         let id = credentials.access_key_id();
-        let authorization = format!(
-            "AWS4-HMAC-SHA256 Credential={id}/{scope}, SignedHeaders={names}, Signature={signature}"
-        );
+        let authorization =
+            format!("AWS4-HMAC-SHA256 Credential={id}/{scope}, SignedHeaders={names}, Signature={signature}");
         let mut authorization = HeaderValue::from_str(&authorization).map_err(|_| SignError)?;
         authorization.set_sensitive(true);
         headers.insert(AUTHORIZATION, authorization);

@@ -13,7 +13,8 @@ fn held(id: &str, secret: &str, token: Option<&str>, generation: u64) -> Held {
 fn headers(pairs: &[(String, String)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in pairs {
-        headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+        headers
+            .append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
     }
     headers
 }
@@ -89,7 +90,9 @@ fn what_a_delivery_sends_is_plain() {
     let url = |text: &str| Url::parse(text).unwrap();
     let plain = headers(&[("host".into(), "h:8180".into()), ("if-match".into(), "W/\"7\"".into())]);
     assert!(is_plain(&url("http://h:8180/datastore/0123/r4/Observation/a.b-C"), &plain));
-    for other in ["http://h/r4/Patient?_count=1", "http://h/r4/a%20b", "http://h//r4/Patient/x", "http://h/r4/.b"] {
+    for other in
+        ["http://h/r4/Patient?_count=1", "http://h/r4/a%20b", "http://h//r4/Patient/x", "http://h/r4/.b"]
+    {
         assert!(!is_plain(&url(other), &plain), "{other}");
     }
     let twice = headers(&[("a".into(), "1".into()), ("a".into(), "2".into())]);

@@ -5,8 +5,8 @@ use std::fmt::{self, Debug, Display, Write};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
-use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::FmtContext;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::registry::LookupSpan;
 
 pub struct JsonLine;
@@ -16,9 +16,19 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         let metadata = event.metadata();
-        write!(writer, "{{\"timestamp\":\"{:.6}\",\"level\":\"{}\"", jiff::Timestamp::now(), metadata.level())?;
+        write!(
+            writer,
+            "{{\"timestamp\":\"{:.6}\",\"level\":\"{}\"",
+            jiff::Timestamp::now(),
+            metadata.level()
+        )?;
         let mut fields = Fields { out: &mut writer, result: Ok(()) };
         event.record(&mut fields);
         fields.result?;
@@ -98,7 +108,8 @@ struct Escaped<'a, W>(&'a mut W);
 impl<W: Write> Write for Escaped<'_, W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let mut done = 0;
-        for (at, byte) in text.bytes().enumerate().filter(|(_, byte)| matches!(byte, 0..0x20 | b'"' | b'\\')) {
+        for (at, byte) in text.bytes().enumerate().filter(|(_, byte)| matches!(byte, 0..0x20 | b'"' | b'\\'))
+        {
             self.0.write_str(&text[done..at])?;
             match byte {
                 b'"' => self.0.write_str("\\\"")?,
@@ -151,8 +162,7 @@ mod tests {
     /// The one line that `log` writes.
     fn line(log: impl FnOnce()) -> Value {
         let lines = Lines::default();
-        let subscriber =
-            tracing_subscriber::fmt().event_format(JsonLine).with_writer(lines.clone()).finish();
+        let subscriber = tracing_subscriber::fmt().event_format(JsonLine).with_writer(lines.clone()).finish();
         tracing::subscriber::with_default(subscriber, log);
         let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         assert!(text.ends_with('\n') && text.matches('\n').count() == 1, "{text:?}");

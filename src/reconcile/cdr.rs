@@ -7,6 +7,7 @@ use super::side::{Cost, Held, Listed, Pace, Side, SideError, Window, at};
 use crate::cdr::{Cdr, CdrError, Current};
 use crate::delivery::Key;
 use crate::filter::Filter;
+use crate::searchset::Head;
 
 const SIDE: &str = "the CDR";
 /// HAPI gives 200 at the most where nothing else is set; a server that gives fewer says where the rest is.
@@ -34,20 +35,9 @@ impl<'a> AtCdr<'a> {
     }
 
     fn held(&self, json: &[u8]) -> Result<Held, SideError> {
-        #[derive(Default, serde::Deserialize)]
-        struct Head {
-            #[serde(default)]
-            meta: Meta,
-        }
-        #[derive(Default, serde::Deserialize)]
-        #[serde(rename_all = "camelCase", default)]
-        struct Meta {
-            version_id: Option<String>,
-            last_updated: Option<String>,
-        }
-        let head: Head = serde_json::from_slice(json).unwrap_or_default();
+        let head = Head::of(json);
         Ok(Held {
-            version: head.meta.version_id.unwrap_or_default(),
+            version: head.meta.version_id.as_deref().unwrap_or_default().to_owned(),
             updated: at(head.meta.last_updated.as_deref()),
             digest: judged(json, self.decimals, self.filter)
                 .map_err(|error| SideError::Failed { side: SIDE, problem: format!("a resource {error}") })?,

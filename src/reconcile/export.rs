@@ -1,125 +1,208 @@
-//! Bulk exports: folders of NDJSON, a resource a line, as `$export` and HealthLake's export jobs write them. Read line
-//! by line into the index; in which order they come does not matter.
+//! Bulk exports: NDJSON, a resource a line, as `$export` and HealthLake's export jobs write it; in folders, in S3, or
+//! as the CDR hands it out. Read as it comes, into the index; in which order does not matter.
+
+mod body;
+mod job;
+mod lines;
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-
-use flate2::read::MultiGzDecoder;
-use serde::Deserialize;
+use std::sync::Arc;
 
 use super::canonical::Decimals;
 use super::cdr::judged;
 use super::index::{Index, IndexError, Which};
 use super::side::{At, Held, at};
+use crate::backfill::{PlaceError, S3};
+use crate::cdr::{BulkFile, Cdr, CdrError};
 use crate::filter::Filter;
+use crate::searchset::Head;
 
-/// Lines of one type that are written at once.
-const BATCH: usize = 2000;
-/// Longer lines are no resource that HealthLake takes (bytes).
-const LONGEST: u64 = 200 << 20;
+use body::Body;
+use lines::Lines;
+
+pub use job::{ExportJob, ExportSettings};
+
+/// Where an export is.
+#[derive(Clone)]
+pub enum Export {
+    /// A file, or a folder of files and folders
+    Folder(PathBuf),
+    /// What is below the prefix; of one job only, where its id is given
+    S3 { s3: S3, of_job: Option<String> },
+    /// What the CDR made of itself
+    OfCdr { cdr: Arc<Cdr>, files: Vec<BulkFile> },
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     #[error("{0}: {1}")]
     Io(PathBuf, std::io::Error),
     #[error("{0} holds no .ndjson or .ndjson.gz file")]
-    Empty(PathBuf),
+    Empty(String),
     /// Says nothing of what stands there.
     #[error("{0}, line {1}: no FHIR resource with a type and an id")]
-    Line(PathBuf, u64),
+    Line(String, u64),
+    #[error("{0}: broken gzip: {1}")]
+    Gzip(String, std::io::Error),
+    #[error("{0} holds exports of several jobs: name the folder of one, as {1}")]
+    Several(String, String),
+    #[error(transparent)]
+    S3(#[from] PlaceError),
+    #[error("{0}: {1}")]
+    Cdr(String, CdrError),
     #[error(transparent)]
     Index(#[from] IndexError),
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Head {
-    resource_type: String,
-    #[serde(default)]
-    id: String,
-    #[serde(default)]
-    meta: Meta,
+/// A file of an export.
+enum Part {
+    Path(PathBuf),
+    Object(String),
+    OfCdr(BulkFile),
 }
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Meta {
-    version_id: Option<String>,
-    last_updated: Option<String>,
+impl Part {
+    fn name(&self) -> String {
+        match self {
+            Self::Path(path) => path.display().to_string(),
+            Self::Object(key) => key.clone(),
+            Self::OfCdr(file) => file.url.to_string(),
+        }
+    }
 }
 
-/// `filter`: of what is read, what the mirror does not have to hold; HealthLake's side has none. Reads every file of the folder and of those in it, gzip too.
-pub fn load(
+/// Reads every file into what waits to be taken in, and says which types there were. `filter`: of what is read, what
+/// the mirror does not have to hold; HealthLake's side has none.
+pub async fn load(
     index: &Index,
     which: Which,
-    folder: &Path,
+    export: &Export,
     decimals: Decimals,
     filter: &Filter,
-    sweep: u32,
-    seen: At,
-) -> Result<(), ExportError> {
-    let (mut of, mut batch) = (String::new(), Vec::new());
-    each_resource(folder, decimals, filter, &mut |kind, id, held| {
+    (sweep, seen): (u32, At),
+    heard: &(dyn Fn(&str, Which, usize) + Sync),
+) -> Result<BTreeSet<String>, ExportError> {
+    // Of an earlier attempt
+    index.forget_listed(which, None)?;
+    let mut listing = index.listing(which, sweep);
+    let mut kinds = BTreeSet::new();
+    let mut n = 0;
+    each_resource(export, decimals, filter, &mut |kind, id, held| {
+        if !kinds.contains(kind) {
+            kinds.insert(kind.to_owned());
+        }
         if filter.by_type(kind).is_some() {
             return Ok(());
         }
-        if kind != of || batch.len() == BATCH {
-            index.add(which, &of, &batch, seen, sweep, false)?;
-            batch.clear();
-            kind.clone_into(&mut of);
+        n += 1;
+        if n % 1000 == 0 {
+            heard(kind, which, 1000);
         }
-        batch.push((id.to_owned(), held));
-        Ok(())
-    })?;
-    Ok(index.add(which, &of, &batch, seen, sweep, false)?)
+        listing.add(kind, id, &held, seen);
+        Ok(listing.page(None)?)
+    })
+    .await?;
+    listing.end()?;
+    Ok(kinds)
 }
 
-/// Type, id and version of each resource in a file, or in a folder's files.
-pub fn each_resource(
-    path: &Path,
+type Work<'a> = dyn FnMut(&str, &str, Held) -> Result<(), ExportError> + Send + 'a;
+
+/// Type, id and version of each resource.
+pub async fn each_resource(
+    export: &Export,
     decimals: Decimals,
     filter: &Filter,
-    work: &mut dyn FnMut(&str, &str, Held) -> Result<(), ExportError>,
+    work: &mut Work<'_>,
 ) -> Result<(), ExportError> {
-    for path in files(path)? {
-        each_line(&path, |number, line| {
-            let bad = || ExportError::Line(path.clone(), number);
-            let head: Head = serde_json::from_slice(line).map_err(|_| bad())?;
+    for part in export.parts().await? {
+        let name = part.name();
+        let mut each = |number: u64, line: &[u8]| {
+            let bad = || ExportError::Line(name.clone(), number);
+            let head = Head::of(line);
             if !crate::delivery::is_id(&head.id) || !crate::delivery::is_resource_type(&head.resource_type) {
                 return Err(bad());
             }
             let held = Held {
-                version: head.meta.version_id.unwrap_or_default(),
+                version: head.meta.version_id.as_deref().unwrap_or_default().to_owned(),
                 updated: at(head.meta.last_updated.as_deref()),
                 digest: judged(line, decimals, filter).map_err(|_| bad())?,
             };
             work(&head.resource_type, &head.id, held)
-        })?;
+        };
+        let mut lines = Lines::of(&name);
+        let mut body = export.open(part).await?;
+        while let Some(chunk) = body.chunk().await? {
+            lines.push(&chunk, &mut each)?;
+        }
+        lines.end(&mut each)?;
     }
     Ok(())
 }
 
-/// The types in a folder.
-pub fn kinds(folder: &Path) -> Result<BTreeSet<String>, ExportError> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Typed {
-        resource_type: String,
-    }
-    let mut kinds = BTreeSet::new();
-    for path in files(folder)? {
-        each_line(&path, |number, line| {
-            let typed: Typed =
-                serde_json::from_slice(line).map_err(|_| ExportError::Line(path.clone(), number))?;
-            if !kinds.contains(&typed.resource_type) {
-                kinds.insert(typed.resource_type);
+impl Export {
+    async fn parts(&self) -> Result<Vec<Part>, ExportError> {
+        let parts: Vec<Part> = match self {
+            Self::Folder(path) => files(path)?.into_iter().map(Part::Path).collect(),
+            Self::S3 { s3, of_job } => {
+                let mut keys = s3.list().await?;
+                keys.retain(|key| is_ndjson(key));
+                if let Some(id) = of_job {
+                    // The folder's name has it; what stands before it is HealthLake's. An empty store exports no file.
+                    keys.retain(|key| key.contains(id));
+                    return Ok(keys.into_iter().map(Part::Object).collect());
+                }
+                one_job(s3, &keys)?;
+                keys.into_iter().map(Part::Object).collect()
             }
-            Ok(())
-        })?;
+            // A CDR without a resource exports no file.
+            Self::OfCdr { files, .. } => return Ok(files.iter().cloned().map(Part::OfCdr).collect()),
+        };
+        if parts.is_empty() { Err(ExportError::Empty(self.place())) } else { Ok(parts) }
     }
-    Ok(kinds)
+
+    fn place(&self) -> String {
+        match self {
+            Self::Folder(path) => path.display().to_string(),
+            Self::S3 { s3, .. } => s3.uri.to_string(),
+            Self::OfCdr { cdr, .. } => cdr.base().to_owned(),
+        }
+    }
+
+    async fn open(&self, part: Part) -> Result<Body, ExportError> {
+        match (self, part) {
+            (Self::S3 { s3, .. }, Part::Object(key)) => Ok(Body::object(s3, key).await?),
+            (Self::OfCdr { cdr, .. }, Part::OfCdr(file)) => {
+                let name = file.url.to_string();
+                match cdr.open_bulk(&file).await {
+                    Ok(download) => Ok(Body::OfCdr(name, download)),
+                    Err(error) => Err(ExportError::Cdr(name, error)),
+                }
+            }
+            (_, part) => Body::file(Path::new(&part.name())).await,
+        }
+    }
+}
+
+fn is_ndjson(name: &str) -> bool {
+    name.ends_with(".ndjson") || name.ends_with(".ndjson.gz")
+}
+
+/// HealthLake writes each job's files into a folder `{datastoreId}-FHIR_EXPORT-{jobId}`. Two jobs' together are no
+/// state that ever was.
+fn one_job(s3: &S3, keys: &[String]) -> Result<(), ExportError> {
+    let mut jobs = keys.iter().filter_map(|key| {
+        let below = key.strip_prefix(&s3.uri.prefix)?;
+        let at = below.find("-FHIR_EXPORT-")?;
+        let end = below[at..].find('/')? + at;
+        Some(&below[..end])
+    });
+    let Some(first) = jobs.next() else { return Ok(()) };
+    match jobs.find(|job| *job != first) {
+        None => Ok(()),
+        Some(other) => Err(ExportError::Several(s3.uri.to_string(), format!("{}{other}/", s3.uri))),
+    }
 }
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>, ExportError> {
@@ -133,37 +216,13 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, ExportError> {
         for entry in std::fs::read_dir(&at).map_err(io)? {
             let entry = entry.map_err(io)?;
             let (path, kind) = (entry.path(), entry.file_type().map_err(io)?);
-            let name = entry.file_name().to_string_lossy().into_owned();
             if kind.is_dir() {
                 folders.push(path);
-            } else if name.ends_with(".ndjson") || name.ends_with(".ndjson.gz") {
+            } else if is_ndjson(&entry.file_name().to_string_lossy()) {
                 files.push(path);
             }
         }
     }
     files.sort();
-    if files.is_empty() { Err(ExportError::Empty(folder.to_owned())) } else { Ok(files) }
-}
-
-fn each_line(
-    path: &Path,
-    mut work: impl FnMut(u64, &[u8]) -> Result<(), ExportError>,
-) -> Result<(), ExportError> {
-    let io = |error| ExportError::Io(path.to_owned(), error);
-    let file = File::open(path).map_err(io)?;
-    let gzip = path.extension().is_some_and(|extension| extension == "gz");
-    let file: Box<dyn Read> = if gzip { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
-    let mut reader = BufReader::with_capacity(1 << 16, file);
-    let (mut line, mut number) = (Vec::new(), 0);
-    loop {
-        line.clear();
-        if (&mut reader).take(LONGEST).read_until(b'\n', &mut line).map_err(io)? == 0 {
-            return Ok(());
-        }
-        number += 1;
-        let line = line.trim_ascii();
-        if !line.is_empty() {
-            work(number, line)?;
-        }
-    }
+    Ok(files)
 }

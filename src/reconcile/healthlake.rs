@@ -1,12 +1,9 @@
 //! HealthLake as a side: search by type with `page` tokens, reads by id. Search lags about 20 s behind and leaves
 //! out what is being indexed, so nothing is concluded from it alone.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep};
 
 use super::canonical::{Decimals, Digest, digest};
@@ -14,6 +11,7 @@ use super::side::{Cost, Held, Listed, Pace, Side, SideError, Window, at};
 use crate::delivery::Key;
 use crate::healthlake::{CouldNot, Exchange, HealthLake, Meaning};
 use crate::order::record::Etag;
+use crate::searchset::{Head, Searchset};
 
 const SIDE: &str = "HealthLake";
 /// The most that HealthLake gives.
@@ -32,49 +30,6 @@ pub struct AtHealthLake<'a> {
     healthlake: &'a HealthLake,
     decimals: Decimals,
     pace: Pace,
-}
-
-#[derive(Deserialize)]
-struct Bundle<'a> {
-    total: Option<u64>,
-    #[serde(default)]
-    link: Vec<Link>,
-    #[serde(borrow, default)]
-    entry: Vec<Entry<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Link {
-    #[serde(default)]
-    relation: String,
-    #[serde(default)]
-    url: String,
-}
-
-#[derive(Deserialize)]
-struct Entry<'a> {
-    #[serde(borrow)]
-    resource: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Head<'a> {
-    #[serde(borrow)]
-    resource_type: Cow<'a, str>,
-    #[serde(borrow)]
-    id: Cow<'a, str>,
-    #[serde(borrow)]
-    meta: Meta<'a>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Meta<'a> {
-    #[serde(borrow)]
-    version_id: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    last_updated: Option<Cow<'a, str>>,
 }
 
 impl<'a> AtHealthLake<'a> {
@@ -162,7 +117,7 @@ impl Side for AtHealthLake<'_> {
                 let token_refused = next.is_some() && exchange.said.status.is_client_error();
                 return Err(if token_refused { SideError::PageGone(SIDE) } else { refused(&exchange) });
             }
-            let Ok(bundle) = serde_json::from_slice::<Bundle<'_>>(&exchange.body) else {
+            let Ok(bundle) = serde_json::from_slice::<Searchset<'_>>(&exchange.body) else {
                 if size == 1 {
                     return Err(failed("its answer is no Bundle, or larger than 64 MiB".into()));
                 }
@@ -171,14 +126,13 @@ impl Side for AtHealthLake<'_> {
             };
             let mut listed = Listed::default();
             for raw in bundle.entry.iter().filter_map(|entry| entry.resource) {
-                let head: Head<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
+                let head = Head::of(raw.get().as_bytes());
                 if head.resource_type == kind && crate::delivery::is_id(&head.id) {
                     let held = self.held(&head, raw.get().as_bytes())?;
                     listed.resources.push((head.id.into_owned(), held));
                 }
             }
-            let next = bundle.link.iter().find(|link| link.relation == "next");
-            listed.next = next.map(|link| follow(&link.url, kind)).transpose()?;
+            listed.next = bundle.link("next").map(|next| follow(next, kind)).transpose()?;
             return Ok(listed);
         }
     }
@@ -192,7 +146,7 @@ impl Side for AtHealthLake<'_> {
         if exchange.said.status != 200 {
             return Err(refused(&exchange));
         }
-        let bundle: Option<Bundle<'_>> = serde_json::from_slice(&exchange.body).ok();
+        let bundle: Option<Searchset<'_>> = serde_json::from_slice(&exchange.body).ok();
         bundle
             .and_then(|bundle| bundle.total)
             .ok_or_else(|| failed("no Bundle.total, though _total=accurate was asked for".into()))
@@ -202,7 +156,7 @@ impl Side for AtHealthLake<'_> {
         let exchange = self.ask(&key.to_string(), key.resource_type()).await?;
         match exchange.said.status.as_u16() {
             200 => {
-                let head: Head<'_> = serde_json::from_slice(&exchange.body).unwrap_or_default();
+                let head = Head::of(&exchange.body);
                 let mut held = self.held(&head, &exchange.body)?;
                 if let Some(Etag(version)) = exchange.said.etag.as_deref().and_then(Etag::parse) {
                     held.version = version.to_string();

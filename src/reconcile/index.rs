@@ -5,7 +5,9 @@
 //! The file is a cache of what the servers said. If it is lost, the next sweep reads everything again.
 
 mod encoding;
+mod listing;
 mod merge;
+mod runs;
 mod suspects;
 
 use std::path::Path;
@@ -19,11 +21,13 @@ use super::side::{At, Held, Window};
 use crate::delivery::Key;
 
 use encoding::{key, pack, suspect, time_bounds, time_key, time_of, unpack};
+pub use listing::Listing;
 
-/// redb's own pages in memory (bytes).
-const PAGE_CACHE: usize = 48 << 20;
+/// redb's own pages in memory (bytes). Lists are written in the order of keys and read in it, so that more would not
+/// be faster.
+const PAGE_CACHE: usize = 8 << 20;
 /// Raised when what is stored changes its meaning: an older file is begun anew.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 
 type Bytes = TableDefinition<'static, &'static [u8], &'static [u8]>;
 type Marks = TableDefinition<'static, &'static [u8], ()>;
@@ -31,6 +35,8 @@ type Marks = TableDefinition<'static, &'static [u8], ()>;
 const HELD: [Bytes; 2] = [TableDefinition::new("cdr"), TableDefinition::new("healthlake")];
 const BY_TIME: [Marks; 2] = [TableDefinition::new("cdr-by-time"), TableDefinition::new("healthlake-by-time")];
 const DIFFERENT: Bytes = TableDefinition::new("different");
+/// Suspects that this run told of already
+const TOLD: Marks = TableDefinition::new("told");
 const META: TableDefinition<'static, &'static str, &'static [u8]> = TableDefinition::new("meta");
 
 /// Which of the two servers.
@@ -140,7 +146,7 @@ impl Index {
             for table in HELD.into_iter().chain([DIFFERENT]) {
                 transaction.open_table(table)?;
             }
-            for table in BY_TIME {
+            for table in BY_TIME.into_iter().chain([TOLD]) {
                 transaction.open_table(table)?;
             }
             transaction.open_table(META)?.insert("of", name.as_bytes())?;
@@ -151,13 +157,10 @@ impl Index {
 
     fn forget_everything(&self) -> Result<()> {
         self.write(Durability::Immediate, |transaction| {
-            for table in HELD.into_iter().chain([DIFFERENT]) {
+            let tables: Vec<_> = transaction.list_tables()?.collect();
+            for table in tables {
                 transaction.delete_table(table)?;
             }
-            for table in BY_TIME {
-                transaction.delete_table(table)?;
-            }
-            transaction.delete_table(META)?;
             Ok(())
         })
     }
@@ -167,13 +170,19 @@ impl Index {
         durability: Durability,
         work: impl FnOnce(&WriteTransaction) -> Result<T>,
     ) -> Result<T> {
-        on_disk(|| {
-            let mut transaction = self.database.begin_write()?;
-            transaction.set_durability(durability)?;
-            let outcome = work(&transaction)?;
-            transaction.commit()?;
-            Ok(outcome)
-        })
+        on_disk(|| self.commit(durability, work))
+    }
+
+    fn commit<T>(
+        &self,
+        durability: Durability,
+        work: impl FnOnce(&WriteTransaction) -> Result<T>,
+    ) -> Result<T> {
+        let mut transaction = self.database.begin_write()?;
+        transaction.set_durability(durability)?;
+        let outcome = work(&transaction)?;
+        transaction.commit()?;
+        Ok(outcome)
     }
 
     /// What was written so far survives the process.
@@ -201,8 +210,8 @@ impl Index {
         })
     }
 
-    /// A page of a list. With `mark` those that differ from the other side become suspects, and those that are equal
-    /// are none any more; without, `compare` will tell.
+    /// A page of a list of what changed; whole lists go through a `Listing`. With `mark` those that differ from the
+    /// other side become suspects, and those that are equal are none any more; without, `compare` will tell.
     pub fn add(
         &self,
         which: Which,

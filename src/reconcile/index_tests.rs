@@ -54,6 +54,87 @@ proptest! {
     }
 }
 
+/// Ids, contents, times; several runs.
+type Lists = Vec<Vec<(String, u8, i64)>>;
+
+fn lists() -> impl Strategy<Value = Lists> {
+    let entry = ("[a-d]{1,2}", 0_u8..3, 1000_i64..1010);
+    prop::collection::vec(prop::collection::vec(entry, 0..12), 0..5)
+}
+
+fn list(index: &Index, lists: &Lists, sweep: u32) {
+    for list in lists {
+        let mut listing = index.listing(Which::Cdr, sweep);
+        for (id, content, updated) in list {
+            listing.add("Patient", id, &held(*content, *updated), 7);
+            // Types whose names begin alike do not meet.
+            listing.add("PatientX", id, &held(9, 9), 7);
+        }
+        listing.end().unwrap();
+    }
+}
+
+fn take_in(index: &Index, sweep: u32) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(index.take_in(Which::Cdr, "Patient", sweep)).unwrap();
+}
+
+fn check(index: &Index, model: &BTreeMap<String, (u8, i64)>) -> std::result::Result<(), TestCaseError> {
+    for id in ["a", "b", "c", "d", "aa", "ab", "ac", "ad", "bb", "dd"] {
+        let known = index.get(Which::Cdr, &Key::new("Patient", id).unwrap()).unwrap();
+        let expected = model.get(id).map(|(content, updated)| held(*content, *updated));
+        prop_assert_eq!(known.map(|known| known.held), expected, "{}", id);
+    }
+    for at in 999..1011 {
+        let window = Window { from: Some(at), to: Some(at + 1) };
+        let expected: Vec<String> =
+            model.iter().filter(|(_, (_, updated))| *updated == at).map(|(id, _)| id.clone()).collect();
+        prop_assert_eq!(index.ids(Which::Cdr, "Patient", window).unwrap(), expected, "{}", at);
+    }
+    prop_assert_eq!(index.len(Which::Cdr).unwrap(), model.len() as u64);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    /// In any order, with resources that are listed twice, taken in once or again: what came last counts, and the times
+    /// are those of what is there.
+    #[test]
+    fn whole_lists_are_taken_in_whatever_their_order(first in lists(), second in lists(), again in any::<bool>()) {
+        let (_folder, index) = index();
+        let mut model = BTreeMap::new();
+        for (sweep, lists) in [(1, &first), (2, &second)] {
+            list(&index, lists, sweep);
+            model.extend(lists.iter().flatten().map(|(id, content, at)| (id.clone(), (*content, *at))));
+            take_in(&index, sweep);
+            if again {
+                // A run that was interrupted lists and takes in once more.
+                list(&index, lists, sweep);
+                take_in(&index, sweep);
+            }
+            check(&index, &model)?;
+        }
+        let listed: BTreeSet<&String> = second.iter().flatten().map(|(id, ..)| id).collect();
+        let (compared, suspects) = index.compare("Patient", 2, 5).unwrap();
+        prop_assert_eq!((compared, suspects), (model.len() as u64, model.len() as u64));
+        prop_assert_eq!(index.len(Which::Cdr).unwrap(), listed.len() as u64, "what was not seen is forgotten");
+    }
+}
+
+#[test]
+fn a_list_that_is_dropped_goes_on_behind_what_it_brought() {
+    let (_folder, index) = index();
+    let mut listing = index.listing(Which::Cdr, 1);
+    listing.add("Patient", "p", &held(1, 1), 1);
+    listing.page(Some(("next", Some("page 2".into())))).unwrap();
+    assert_eq!(index.text("next").unwrap(), None, "nothing is written for a page");
+    drop(listing);
+    assert_eq!(index.text("next").unwrap().as_deref(), Some("page 2"));
+    take_in(&index, 1);
+    assert_eq!(index.len(Which::Cdr).unwrap(), 1);
+}
+
 #[test]
 fn a_side_s_times_follow_its_resources() {
     let (_folder, index) = index();

@@ -99,8 +99,8 @@ impl<C: Side, H: Side> Judge<'_, C, H> {
     /// Tells of each difference that holds.
     pub async fn run(&self, found: &mut (dyn FnMut(Finding) + Send)) -> Result<Left, SweepError> {
         let mut left = Left::default();
-        // A key that was told of stays a suspect, so it is told of once: by its place in the order of keys.
-        let mut told = std::collections::HashSet::new();
+        // A key that was told of stays a suspect.
+        self.index.begin_to_tell()?;
         for _ in 0..self.rounds {
             left = Left::default();
             let mut from = None;
@@ -108,8 +108,14 @@ impl<C: Side, H: Side> Judge<'_, C, H> {
                 let batch = self.index.suspects(from.as_ref(), BATCH)?;
                 let Some((last, _)) = batch.last() else { break };
                 from = Some(last.clone());
-                let batch: Vec<_> = batch.into_iter().filter(|(key, _)| !told.contains(&hash(key))).collect();
-                let mut judged = stream::iter(batch)
+                let mut left_to_judge = Vec::with_capacity(batch.len());
+                for (key, suspect) in batch {
+                    if !self.index.is_told(&key)? {
+                        left_to_judge.push((key, suspect));
+                    }
+                }
+                let mut told = Vec::new();
+                let mut judged = stream::iter(left_to_judge)
                     .map(async |(key, suspect)| {
                         let said = match self.judge(&key, suspect).await {
                             Err(SweepError::Side(error)) => Ok(Said::Failed(error)),
@@ -130,7 +136,7 @@ impl<C: Side, H: Side> Judge<'_, C, H> {
                             left.undecided += 1;
                         }
                         Said::Different(finding) => {
-                            told.insert(hash(&key));
+                            told.push(key);
                             found(*finding);
                         }
                         Said::Failed(error) => {
@@ -143,8 +149,9 @@ impl<C: Side, H: Side> Judge<'_, C, H> {
                         }
                     }
                 }
+                // What the batch learned is on disk with it.
+                self.index.tell(&told)?;
             }
-            self.index.keep()?;
             if left.undecided + left.failed == 0 {
                 break;
             }
@@ -319,12 +326,6 @@ impl<C: Side, H: Side> Judge<'_, C, H> {
         }
         Ok(false)
     }
-}
-
-/// Of keys that were told of only this is kept: 8 bytes each.
-fn hash(key: &Key) -> u64 {
-    use std::hash::BuildHasher;
-    std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::default().hash_one(key)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

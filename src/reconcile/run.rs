@@ -1,11 +1,11 @@
 //! A run from its types to its report: sweep, judge, repair.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::canonical::Decimals;
+use super::export::{Export, load};
 use super::finding::Finding;
 use super::index::{Index, Suspect, Which};
 use super::judge::Judge;
@@ -19,7 +19,8 @@ use crate::mirror::Mirror;
 /// What a run looks at.
 #[derive(Clone, Debug)]
 pub enum Scope {
-    /// What changed since the last run, where there was one; with true, everything in any case
+    /// What changed since the last run, where there was one; with true, everything in any case. No types: those of
+    /// both exports
     Types {
         types: Vec<String>,
         everything: bool,
@@ -65,8 +66,8 @@ pub struct Run<'a, C, H> {
     pub mirror: Option<&'a dyn Mirror>,
     /// Told how many resources a page of a list brought.
     pub heard: &'a (dyn Fn(&str, Which, usize) + Sync),
-    /// Folders of bulk exports that are read instead of a side's lists
-    pub exports: [Option<&'a Path>; 2],
+    /// Bulk exports that are read instead of a side's lists
+    pub exports: [Option<&'a Export>; 2],
     pub decimals: Decimals,
     /// Of the CDR's resources, in its export
     pub filter: &'a Filter,
@@ -103,7 +104,7 @@ impl<C: Side, H: Side> Run<'_, C, H> {
         let sweep = self.number(matches!(report.extent, Extent::Everything | Extent::Exports))?;
         match scope {
             Scope::Types { types, .. } => {
-                self.load(&types, sweep)?;
+                let types = self.load(types, sweep).await?;
                 for kind in &types {
                     self.one_type(kind, sweep, None, &mut report).await?;
                 }
@@ -152,16 +153,25 @@ impl<C: Side, H: Side> Run<'_, C, H> {
         Ok(report)
     }
 
-    fn load(&self, types: &[String], sweep: u32) -> Result<(), SweepError> {
+    /// Reads the exports there are. Gives the types that are compared.
+    async fn load(&self, mut types: Vec<String>, sweep: u32) -> Result<Vec<String>, SweepError> {
+        let mut found = BTreeSet::new();
         for which in Which::BOTH {
-            let Some(folder) = self.exports[which as usize] else { continue };
-            let filter = if which == Which::Cdr { self.filter } else { &Filter::default() };
-            super::export::load(self.index, which, folder, self.decimals, filter, sweep, now())?;
-            for kind in types {
+            let Some(export) = self.exports[which as usize] else { continue };
+            let none = Filter::default();
+            let filter = if which == Which::Cdr { self.filter } else { &none };
+            let (index, read) = (self.index, (sweep, now()));
+            found.append(&mut load(index, which, export, self.decimals, filter, read, self.heard).await?);
+        }
+        if types.is_empty() {
+            types = found.into_iter().collect();
+        }
+        for which in Which::BOTH.into_iter().filter(|which| self.exports[*which as usize].is_some()) {
+            for kind in &types {
                 self.sweep(kind, sweep).listed(which)?;
             }
         }
-        Ok(())
+        Ok(types)
     }
 
     /// A type that was never swept whole can only be compared whole.
@@ -221,6 +231,10 @@ impl<C: Side, H: Side> Run<'_, C, H> {
                 outcome => outcome.map(|(compared, _)| compared),
             },
         };
+        if self.exports.iter().any(Option::is_some) {
+            // When an export was made is not known, so no later run can look at what changed since.
+            this.forget_until()?;
+        }
         match compared {
             Ok(compared) => report.compared(kind, compared),
             Err(SweepError::Side(SideError::NotSupported { side, .. })) => {

@@ -40,11 +40,13 @@ impl<C: Side, H: Side> Sweep<'_, C, H> {
     pub async fn everything(&self) -> Result<(u64, At)> {
         let begun = self.begun()?;
         for which in Which::BOTH {
-            if self.is_listed(which)? {
-                continue;
+            if !self.is_listed(which)? {
+                self.list_all(which).await?;
+                self.listed(which)?;
             }
-            self.list_all(which).await?;
-            self.listed(which)?;
+        }
+        for which in Which::BOTH {
+            self.index.take_in(which, self.kind, self.sweep).await?;
         }
         let (compared, _) = self.index.compare(self.kind, self.sweep, (self.now)())?;
         self.ended(begun)?;
@@ -68,6 +70,11 @@ impl<C: Side, H: Side> Sweep<'_, C, H> {
         Ok(self.index.text(&format!("until {}", self.kind))?.and_then(|text| text.parse().ok()))
     }
 
+    /// The next sweep is one of everything.
+    pub fn forget_until(&self) -> Result<()> {
+        Ok(self.index.set_text(&format!("until {}", self.kind), None)?)
+    }
+
     /// Lists on both sides what was updated from `since` on, and looks for what has disappeared. Gives how many
     /// resources were listed.
     pub async fn changes(&self, since: At, disappeared: bool) -> Result<u64> {
@@ -75,10 +82,13 @@ impl<C: Side, H: Side> Sweep<'_, C, H> {
         let mut listed = 0;
         for which in Which::BOTH {
             let mut next = None;
-            loop {
+            for pages in 1.. {
                 let page = self.page(which, Window::since(Some(since)), next.as_deref()).await?;
                 listed += page.resources.len() as u64;
                 self.index.add(which, self.kind, &page.resources, (self.now)(), self.sweep, true)?;
+                if pages % 50 == 0 {
+                    self.index.keep()?;
+                }
                 match page.next {
                     Some(page) => next = Some(page),
                     None => break,
@@ -95,27 +105,35 @@ impl<C: Side, H: Side> Sweep<'_, C, H> {
     }
 
     async fn list_all(&self, which: Which) -> Result<()> {
-        let cursor = format!("next {} {}", which.name(), self.kind);
-        let mut next = self.index.text(&cursor)?;
+        let name = format!("next {} {}", which.name(), self.kind);
+        let of_sweep = format!("{} ", self.sweep);
+        let text = self.index.text(&name)?;
+        let mut next = text.as_deref().and_then(|text| text.strip_prefix(&of_sweep)).map(str::to_owned);
+        if next.is_none() {
+            self.index.forget_listed(which, Some(self.kind))?;
+        }
+        let mut listing = self.index.listing(which, self.sweep);
         let mut pages = 0;
         loop {
             let page = match self.page(which, Window::default(), next.as_deref()).await {
                 // A server's pages do not outlive its own memory of the search.
                 Err(SweepError::Side(SideError::PageGone(_))) if next.is_some() && pages == 0 => {
+                    self.index.forget_listed(which, Some(self.kind))?;
                     next = None;
                     continue;
                 }
                 page => page?,
             };
             pages += 1;
-            self.index.add(which, self.kind, &page.resources, (self.now)(), self.sweep, false)?;
-            self.index.set_text(&cursor, page.next.as_deref())?;
-            if pages % 50 == 0 {
-                self.index.keep()?;
+            let seen = (self.now)();
+            for (id, held) in &page.resources {
+                listing.add(self.kind, id, held, seen);
             }
-            match page.next {
-                Some(page) => next = Some(page),
-                None => return Ok(()),
+            next = page.next;
+            let place = next.as_ref().map(|next| format!("{of_sweep}{next}"));
+            listing.page(Some((name.as_str(), place)))?;
+            if next.is_none() {
+                return Ok(listing.end()?);
             }
         }
     }

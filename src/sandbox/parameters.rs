@@ -101,6 +101,11 @@ impl Parameters {
             && self.updated.iter().all(|bound| bound.holds(position.at))
     }
 
+    /// Whether the order is the one in which resources are kept, and nothing asks for those of other pages.
+    pub(super) fn reads_on(&self) -> bool {
+        !self.total && self.sort.first().is_none_or(|first| *first == (Field::Id, false))
+    }
+
     /// Ties are broken by id, so that pages neither repeat nor skip.
     pub(super) fn order(&self, a: &Position, b: &Position) -> Ordering {
         let by = |&(field, descending): &(Field, bool)| {

@@ -90,7 +90,13 @@ pub(super) fn search(
 ) -> Result<Answer, Answer> {
     let parameters = parameters(call)?;
     let (mut found, mut total) = (Vec::new(), 0);
-    for (id, entry) in store.of_type(kind) {
+    // Of a large store only the page is looked at, where that can be.
+    let from =
+        parameters.after.as_ref().filter(|_| parameters.reads_on()).map_or("", |after| after.id.as_str());
+    for (id, entry) in store.of_type(kind, from) {
+        if parameters.reads_on() && found.len() > parameters.count {
+            break;
+        }
         let Indexed { shown, counted } = Indexed::of(entry, config, call.is_strong(), now);
         let position = |version: &Version| Position { id: id.clone(), at: version.at };
         if counted.is_some_and(|version| parameters.matches(&position(version))) {
@@ -100,17 +106,18 @@ pub(super) fn search(
             && let Some(json) = &version.json
         {
             let position = position(version);
-            if parameters.matches(&position) {
+            let behind = parameters.after.as_ref().is_none_or(|at| parameters.order(&position, at).is_gt());
+            if behind && parameters.matches(&position) {
                 found.push((position, json));
             }
         }
     }
-    found.sort_unstable_by(|(a, _), (b, _)| parameters.order(a, b));
-    if let Some(after) = &parameters.after {
-        found.retain(|(position, _)| parameters.order(position, after).is_gt());
-    }
     let more = found.len() > parameters.count;
-    found.truncate(parameters.count);
+    if more {
+        found.select_nth_unstable_by(parameters.count, |(a, _), (b, _)| parameters.order(a, b));
+        found.truncate(parameters.count);
+    }
+    found.sort_unstable_by(|(a, _), (b, _)| parameters.order(a, b));
 
     let base = format!("{}/{kind}", call.base());
     let mut link = vec![Link { relation: "self", url: format!("{base}?{}", parameters.link(None)) }];

@@ -1,6 +1,7 @@
 //! What the data store holds: every resource with its versions, and the log of the writes that took effect.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -119,8 +120,10 @@ impl Store {
         self.types.get(kind)?.get(id)
     }
 
-    pub(super) fn of_type(&self, kind: &str) -> impl Iterator<Item = (&String, &Entry)> {
-        self.types.get(kind).into_iter().flatten()
+    /// By id, from this one on.
+    pub(super) fn of_type(&self, kind: &str, from: &str) -> impl Iterator<Item = (&String, &Entry)> {
+        let from = (Bound::Included(from), Bound::Unbounded);
+        self.types.get(kind).into_iter().flat_map(move |entries| entries.range::<str, _>(from))
     }
 
     pub(super) fn history(&self) -> &[Write] {

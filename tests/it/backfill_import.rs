@@ -1,7 +1,6 @@
 //! `backfill --to`: NDJSON in files or in S3 (moto's), and HealthLake's import of it.
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -99,16 +98,7 @@ struct Aws {
 impl Aws {
     async fn start() -> Self {
         let moto = Moto::start().await;
-        let config = aws_sdk_s3::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("us-east-1"))
-            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-            .endpoint_url(moto.endpoint_url())
-            .force_path_style(true);
-        let s3 = Client::from_conf(config.build());
-        for bucket in ["in", "out"] {
-            s3.create_bucket().bucket(format!("lakehook-{bucket}")).send().await.unwrap();
-        }
+        let s3 = moto.s3(&["lakehook-in", "lakehook-out"]).await;
         let plane = ControlPlane::start(s3.clone()).await;
         Self { moto, s3, plane }
     }

@@ -11,11 +11,11 @@ use crate::backfill::{
     Counts, Cursor, CursorStore, Export, Exported, Feed, Job, JobSettings, JobState, Place, Report, S3,
     Skips, beside, read_results, s3_client,
 };
+use crate::cli::engine::control_plane;
 use crate::cli::say;
 use crate::healthlake::{HealthLake, Manager};
 use crate::operate::Signals;
 use crate::settings::Plan;
-use aws_config::SdkConfig;
 use jiff::SignedDuration;
 
 /// Clocks of CDR and this machine may differ.
@@ -123,7 +123,7 @@ async fn import(
         kms_key: kms_key.clone(),
         validation_level: asked.plan.settings.healthlake.healthlake_validation_level,
     };
-    let job = Job::new(&control_plane(asked).await?, args.import_endpoint.as_deref(), settings);
+    let job = Job::new(&control_plane(&asked.resolve().await?), args.import_endpoint.as_deref(), settings);
     let token = cursor.id.clone();
     let exported = cursor.exported.get_or_insert_default();
     let id = match &exported.job {
@@ -141,7 +141,7 @@ async fn import(
         let part = |n: Option<i64>| n.map_or("?".to_owned(), |n| n.to_string());
         let text = format!(
             "import job {id}: {}, {} scanned, {} imported, {} refused",
-            look.status,
+            look.job.status,
             part(look.scanned),
             part(look.imported),
             part(look.refused)
@@ -166,7 +166,7 @@ async fn import(
     let imported = results.manifest.and_then(|manifest| manifest.imported);
     say(&format!(
         "import job {id}: {}, {} imported, {refused} refused{}",
-        look.status,
+        look.job.status,
         imported.map_or_else(|| "?".to_owned(), |n| n.to_string()),
         if refused > 0 { format!(", listed in {}", report.path().display()) } else { String::new() },
     ));
@@ -224,11 +224,4 @@ async fn taken(asked: &Asked<'_>) -> Result<Vec<String>, String> {
     }
     let statement: serde_json::Value = serde_json::from_slice(&exchange.body).unwrap_or_default();
     Ok(crate::cdr::Capabilities::read(&statement).map(|capabilities| capabilities.types).unwrap_or_default())
-}
-
-/// HealthLake's control plane is called as its data plane is: with the role's credentials.
-async fn control_plane(asked: &Asked<'_>) -> Result<SdkConfig, String> {
-    let resolved = asked.resolve().await?;
-    let config = resolved.sdk_config().clone().into_builder();
-    Ok(config.credentials_provider(resolved.provider.clone()).build())
 }

@@ -1,8 +1,9 @@
 //! Both sides of a type side by side, in the order of their ids.
 
+use std::collections::HashSet;
 use std::ops::Bound;
 
-use redb::{Durability, ReadableDatabase, ReadableTable};
+use redb::{Durability, ReadableDatabase};
 
 use super::encoding::{after_kind, key, suspect, time_key, unpack};
 use super::{BY_TIME, DIFFERENT, HELD, Index, IndexError, Known, Result, Suspect, Which, on_disk};
@@ -18,34 +19,51 @@ impl Index {
         loop {
             let (batch, last) = on_disk(|| self.compare_from(kind, sweep, from.as_deref()))?;
             compared += batch.len() as u64;
-            self.write(Durability::None, |transaction| {
-                let mut different = transaction.open_table(DIFFERENT)?;
-                for Compared { key, equal, unseen } in &batch {
-                    // What this sweep did not see is not there any more, or so it seems.
-                    for (which, updated) in Which::BOTH.into_iter().zip(unseen) {
-                        let Some(updated) = updated else { continue };
-                        let id = String::from_utf8_lossy(key.get(kind.len() + 1..).unwrap_or_default());
-                        transaction.open_table(HELD[which as usize])?.remove(key.as_slice())?;
-                        let time = time_key(kind, *updated, &id);
-                        transaction.open_table(BY_TIME[which as usize])?.remove(time.as_slice())?;
-                    }
-                    if *equal {
-                        different.remove(key.as_slice())?;
-                        continue;
-                    }
-                    suspects += 1;
-                    if different.get(key.as_slice())?.is_none() {
-                        let new = Suspect { since: now, ..Suspect::default() };
-                        different.insert(key.as_slice(), suspect(&new).as_slice())?;
-                    }
-                }
-                Ok(())
-            })?;
+            suspects += batch.iter().filter(|of| !of.equal).count() as u64;
+            let known = on_disk(|| self.suspected(&batch))?;
+            let changed: Vec<&Compared> = batch
+                .iter()
+                .filter(|of| of.unseen != [None; 2] || of.equal == known.contains(&of.key))
+                .collect();
+            if !changed.is_empty() {
+                self.note(kind, &changed, &known, now)?;
+            }
             match last {
                 Some(last) => from = Some(last),
                 None => return Ok((compared, suspects)),
             }
         }
+    }
+
+    fn note(&self, kind: &str, changed: &[&Compared], known: &HashSet<Vec<u8>>, now: At) -> Result<()> {
+        self.write(Durability::Immediate, |transaction| {
+            let mut different = transaction.open_table(DIFFERENT)?;
+            for Compared { key, equal, unseen } in changed {
+                // What this sweep did not see is not there any more, or so it seems.
+                for (which, updated) in Which::BOTH.into_iter().zip(unseen) {
+                    let Some(updated) = updated else { continue };
+                    let id = String::from_utf8_lossy(key.get(kind.len() + 1..).unwrap_or_default());
+                    transaction.open_table(HELD[which as usize])?.remove(key.as_slice())?;
+                    let time = time_key(kind, *updated, &id);
+                    transaction.open_table(BY_TIME[which as usize])?.remove(time.as_slice())?;
+                }
+                if *equal {
+                    different.remove(key.as_slice())?;
+                } else if !known.contains(key) {
+                    let new = Suspect { since: now, ..Suspect::default() };
+                    different.insert(key.as_slice(), suspect(&new).as_slice())?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Which of the batch are suspects already.
+    fn suspected(&self, batch: &[Compared]) -> Result<HashSet<Vec<u8>>> {
+        let (Some(first), Some(last)) = (batch.first(), batch.last()) else { return Ok(HashSet::new()) };
+        let table = self.database.begin_read()?.open_table(DIFFERENT)?;
+        let range = table.range(first.key.as_slice()..=last.key.as_slice())?;
+        range.map(|entry| Ok(entry?.0.value().to_vec())).collect()
     }
 
     /// At most so many keys behind `from`, in the order of the merge, and the last one where there are more.

@@ -6,7 +6,7 @@ use std::ops::Bound;
 use redb::{Durability, ReadableDatabase, ReadableTable};
 
 use super::encoding::{key, suspect};
-use super::{DIFFERENT, Index, Result, Suspect};
+use super::{DIFFERENT, Index, Result, Suspect, TOLD};
 use crate::delivery::Key;
 use crate::reconcile::side::At;
 
@@ -49,6 +49,31 @@ impl Index {
             };
             Ok(())
         })
+    }
+
+    /// No suspect was told of yet.
+    pub fn begin_to_tell(&self) -> Result<()> {
+        self.write(Durability::None, |transaction| {
+            transaction.delete_table(TOLD)?;
+            transaction.open_table(TOLD)?;
+            Ok(())
+        })
+    }
+
+    /// These were told of.
+    pub fn tell(&self, keys: &[Key]) -> Result<()> {
+        self.write(Durability::Immediate, |transaction| {
+            let mut table = transaction.open_table(TOLD)?;
+            for told in keys {
+                table.insert(key(told.resource_type(), told.id()).as_slice(), ())?;
+            }
+            Ok(())
+        })
+    }
+
+    pub fn is_told(&self, of: &Key) -> Result<bool> {
+        let table = self.database.begin_read()?.open_table(TOLD)?;
+        Ok(table.get(key(of.resource_type(), of.id()).as_slice())?.is_some())
     }
 
     /// Suspects by type, and since when the oldest one is.

@@ -3,6 +3,5 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod runs;
-mod size;
 mod storm;
 mod world;

@@ -1,9 +1,10 @@
-//! A CDR in the test: versions, deletes, searches by type and time with pages, counts, reads, history.
+//! A CDR in the test: versions, deletes, searches by type and time with pages, counts, reads, history, bulk export.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde_json::json;
 
@@ -20,9 +21,14 @@ struct Version {
     content: Option<u64>,
 }
 
+/// What a search found, in its order, until something is written.
+type Found = BTreeMap<(String, i64, i64), Arc<Vec<(i64, String)>>>;
+
 #[derive(Clone, Default)]
 pub struct TestCdr {
     resources: Arc<Mutex<BTreeMap<String, Vec<Version>>>>,
+    found: Arc<Mutex<Found>>,
+    pub bulk: Arc<Mutex<Bulk>>,
     requests: Arc<Mutex<Vec<String>>>,
     address: String,
 }
@@ -51,11 +57,13 @@ impl TestCdr {
     pub fn put_at(&self, key: &str, content: u64, at: i64) {
         let mut resources = self.resources.lock().unwrap();
         resources.entry(key.into()).or_default().push(Version { at, content: Some(content) });
+        self.found.lock().unwrap().clear();
     }
 
     pub fn delete(&self, key: &str) {
         let mut resources = self.resources.lock().unwrap();
         resources.get_mut(key).unwrap().push(Version { at: now(), content: None });
+        self.found.lock().unwrap().clear();
     }
 
     /// The current version, None where it is deleted.
@@ -97,28 +105,34 @@ impl TestCdr {
             }
         }
         let resources = self.resources.lock().unwrap();
-        let mut found: Vec<(i64, String)> = resources
-            .iter()
-            .filter(|(key, _)| key.split('/').next() == Some(kind))
-            .filter_map(|(key, versions)| {
-                let at = versions.last().unwrap().at;
-                (from..to)
-                    .contains(&at)
-                    .then(|| json(key, versions, versions.len()))
-                    .flatten()
-                    .map(|json| (at, json))
+        let searched = (kind.to_owned(), from, to);
+        let found = self
+            .found
+            .lock()
+            .unwrap()
+            .entry(searched)
+            .or_insert_with(|| {
+                let of_kind = resources.iter().filter(|(key, _)| key.split('/').next() == Some(kind));
+                let alive = of_kind.filter_map(|(key, versions)| {
+                    let Version { at, content } = versions.last().unwrap();
+                    (content.is_some() && (from..to).contains(at)).then(|| (*at, key.clone()))
+                });
+                let mut found: Vec<_> = alive.collect();
+                found.sort();
+                Arc::new(found)
             })
-            .collect();
-        found.sort_by_key(|(at, _)| *at);
+            .clone();
         let total = found.len();
         if only_count {
             return json!({"resourceType": "Bundle", "type": "searchset", "total": total}).to_string();
         }
         let page: Vec<String> = found
-            .into_iter()
+            .iter()
             .skip(offset)
             .take(count)
-            .map(|(_, json)| format!(r#"{{"resource":{json},"search":{{"mode":"match"}}}}"#))
+            .map(|(_, key)| (key, &resources[key]))
+            .map(|(key, versions)| json(key, versions, versions.len()).unwrap())
+            .map(|json| format!(r#"{{"resource":{json},"search":{{"mode":"match"}}}}"#))
             .collect();
         let mut link = Vec::new();
         if offset + page.len() < total {
@@ -166,10 +180,68 @@ fn json(key: &str, versions: &[Version], version: usize) -> Option<String> {
     ))
 }
 
-async fn answer(State(cdr): State<TestCdr>, request: Request) -> (StatusCode, String) {
+/// The state of its one bulk export.
+#[derive(Default)]
+pub struct Bulk {
+    pub kicked_off: u32,
+    looks: u32,
+    pub deleted: u32,
+}
+
+/// `$export`, its status, its files, and the end of it, each asked for as the guide says.
+fn bulk(cdr: &TestCdr, request: &Request, below: &str) -> Response {
+    let header = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap());
+    assert_eq!(header("authorization"), Some("Bearer of-the-cdr"));
+    let mut state = cdr.bulk.lock().unwrap();
+    let parts: Vec<&str> = below.split('/').collect();
+    match (request.method().as_str(), &parts[..]) {
+        ("GET", ["$export"]) => {
+            assert_eq!(header("prefer"), Some("respond-async"));
+            assert!(request.uri().query().unwrap().contains("_outputFormat=application%2Ffhir%2Bndjson"));
+            state.kicked_off += 1;
+            let status = format!("{}/$export-status/1", cdr.url());
+            (StatusCode::ACCEPTED, [("content-location", status)]).into_response()
+        }
+        ("GET", ["$export-status", "1"]) => {
+            state.looks += 1;
+            if state.looks < 3 {
+                let headers = [("retry-after", "0"), ("x-progress", "under way")];
+                return (StatusCode::ACCEPTED, headers).into_response();
+            }
+            let output: Vec<_> = ["Patient", "Observation"]
+                .map(|kind| json!({"type": kind, "url": format!("{}/$export-file/{kind}", cdr.url())}))
+                .to_vec();
+            json!({"transactionTime": "2026-11-25T00:00:00Z", "requiresAccessToken": true, "output": output})
+                .to_string()
+                .into_response()
+        }
+        ("GET", ["$export-file", kind]) => {
+            // A server that knows FHIR JSON hands out a Binary in it, unless told.
+            assert_eq!(header("accept"), Some("application/fhir+ndjson"));
+            let of_kind = |key: &str| key.split('/').next() == Some(kind);
+            let lines: Vec<String> = cdr
+                .alive()
+                .into_iter()
+                .filter(|(key, _)| of_kind(key))
+                .map(|(_, json)| json + "\n")
+                .collect();
+            lines.concat().into_response()
+        }
+        ("DELETE", ["$export-status", "1"]) => {
+            state.deleted += 1;
+            StatusCode::ACCEPTED.into_response()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn answer(State(cdr): State<TestCdr>, request: Request) -> Response {
     let (path, query) = (request.uri().path().to_owned(), request.uri().query().unwrap_or("").to_owned());
     cdr.requests.lock().unwrap().push(format!("{path}?{query}"));
     let below = path.strip_prefix("/fhir/").unwrap();
+    if below.contains('$') {
+        return bulk(&cdr, &request, below);
+    }
     let parts: Vec<&str> = below.split('/').collect();
     let found = match parts[..] {
         ["metadata"] => {
@@ -186,5 +258,5 @@ async fn answer(State(cdr): State<TestCdr>, request: Request) -> (StatusCode, St
         }
         _ => None,
     };
-    found.map_or((StatusCode::GONE, String::new()), |json| (StatusCode::OK, json))
+    found.map_or(StatusCode::GONE.into_response(), IntoResponse::into_response)
 }

@@ -22,9 +22,10 @@ pub fn size() -> usize {
     std::env::var("LAKEHOOK_RECONCILE_N").map_or(600, |n| n.parse().unwrap())
 }
 
-/// Of the size; `LAKEHOOK_RECONCILE_DAMAGE=1000` says another number.
-pub fn damages(n: usize) -> usize {
-    std::env::var("LAKEHOOK_RECONCILE_DAMAGE").map_or(n / 10, |n| n.parse().unwrap())
+/// How much is damaged, one time after the other: a tenth; `LAKEHOOK_RECONCILE_DAMAGE=10,1000` says otherwise.
+pub fn damages(n: usize) -> Vec<usize> {
+    let given = std::env::var("LAKEHOOK_RECONCILE_DAMAGE");
+    given.map_or(vec![n / 10], |given| given.split(',').map(|n| n.parse().unwrap()).collect())
 }
 
 /// Key and kind of each finding of an NDJSON report, and its last line.

@@ -13,7 +13,7 @@ use crate::support::corpus::note;
 use crate::support::process::repository;
 
 /// A file for each type, one of them gzipped, in no order.
-fn export(folder: &Path, resources: &BTreeMap<String, String>) {
+pub fn export(folder: &Path, resources: &BTreeMap<String, String>) {
     std::fs::create_dir_all(folder.join("job")).unwrap();
     for kind in ["Patient", "Observation"] {
         let lines: Vec<String> = resources

@@ -6,4 +6,7 @@ mod cli;
 mod continuous;
 mod damage;
 mod exports;
+mod exports_made;
+mod formula;
 mod hapi;
+mod size;

@@ -1,5 +1,6 @@
-//! HealthLake's control plane as far as an import goes: StartFHIRImportJob and DescribeFHIRImportJob in JSON 1.0. A job
-//! reads the NDJSON from S3 and writes its manifest and failure files there, as the real one does.
+//! HealthLake's control plane as far as imports and exports go: Start and Describe of both jobs in JSON 1.0. An import
+//! reads NDJSON from S3 and writes its manifest and failure files there, an export writes what a sandbox holds, as the
+//! real ones do.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -9,6 +10,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use lakehook::sandbox::Sandbox;
 use serde_json::{Value, json};
 
 #[derive(Clone)]
@@ -28,6 +30,11 @@ struct Jobs {
     /// Keys that are refused
     refuse: Vec<String>,
     results: Option<Value>,
+    exports: Vec<(String, Value)>,
+    /// Where exports are made from
+    sandbox: Option<Sandbox>,
+    /// How exports end
+    fails: Option<String>,
 }
 
 impl ControlPlane {
@@ -42,6 +49,20 @@ impl ControlPlane {
 
     pub fn refuse(&self, key: &str) {
         self.state.lock().unwrap().refuse.push(key.to_owned());
+    }
+
+    pub fn exports_from(&self, sandbox: &Sandbox) {
+        self.state.lock().unwrap().sandbox = Some(sandbox.clone());
+    }
+
+    /// Exports fail, for this reason; or do again.
+    pub fn exports_fail(&self, message: Option<&str>) {
+        self.state.lock().unwrap().fails = message.map(str::to_owned);
+    }
+
+    /// What was asked for, of each export.
+    pub fn exports(&self) -> Vec<Value> {
+        self.state.lock().unwrap().exports.iter().map(|(_, request)| request.clone()).collect()
     }
 
     pub fn imported(&self) -> BTreeMap<String, String> {
@@ -137,6 +158,48 @@ impl ControlPlane {
         json!({ "imported": imported, "refused": refused })
     }
 
+    fn start_export(&self, request: &Value) -> Value {
+        let mut state = self.state.lock().unwrap();
+        state.looks = 0;
+        let id = format!("{:032x}", state.exports.len() + 0xe0);
+        state.exports.push((id.clone(), request.clone()));
+        json!({ "JobId": id, "JobStatus": "SUBMITTED", "DatastoreId": request["DatastoreId"] })
+    }
+
+    /// At the third look it is done: an object a type, and no folder where there is nothing.
+    async fn describe_export(&self, request: &Value) -> Value {
+        let id = request["JobId"].as_str().unwrap();
+        let (asked, looks, resources, fails) = {
+            let mut state = self.state.lock().unwrap();
+            state.looks += 1;
+            let (_, asked) = state.exports.iter().find(|(known, _)| known == id).unwrap().clone();
+            (asked, state.looks, state.sandbox.as_ref().unwrap().resources(), state.fails.clone())
+        };
+        let status = match (looks, &fails) {
+            (..3, _) => "IN_PROGRESS",
+            (_, None) => "COMPLETED",
+            (_, Some(_)) => "FAILED",
+        };
+        if looks == 3 && fails.is_none() {
+            let output = place(asked["OutputDataConfig"]["S3Configuration"]["S3Uri"].as_str().unwrap());
+            let folder = format!("{}{}-FHIR_EXPORT-{id}", output.1, asked["DatastoreId"].as_str().unwrap());
+            let mut files = BTreeMap::<String, String>::new();
+            for resource in resources {
+                let (kind, _) = resource.key.split_once('/').unwrap();
+                let file = files.entry(kind.to_owned()).or_default();
+                file.push_str(resource.json.get());
+                file.push('\n');
+            }
+            for (kind, text) in files {
+                self.put(&output.0, &format!("{folder}/{kind}/{kind}-0-1.ndjson"), text).await;
+            }
+        }
+        json!({ "ExportJobProperties": {
+            "JobId": id, "JobStatus": status, "SubmitTime": 1_790_000_000.5, "DatastoreId": asked["DatastoreId"],
+            "OutputDataConfig": asked["OutputDataConfig"], "Message": fails,
+        } })
+    }
+
     async fn put(&self, bucket: &str, key: &str, text: String) {
         self.s3.put_object().bucket(bucket).key(key).body(text.into_bytes().into()).send().await.unwrap();
     }
@@ -153,6 +216,8 @@ async fn call(State(plane): State<ControlPlane>, headers: HeaderMap, body: Bytes
     let answer = match headers["x-amz-target"].to_str().unwrap() {
         "HealthLake.StartFHIRImportJob" => plane.start_job(&request),
         "HealthLake.DescribeFHIRImportJob" => plane.describe(&request).await,
+        "HealthLake.StartFHIRExportJob" => plane.start_export(&request),
+        "HealthLake.DescribeFHIRExportJob" => plane.describe_export(&request).await,
         _ => return StatusCode::NOT_FOUND.into_response(),
     };
     ([("content-type", "application/x-amz-json-1.0")], answer.to_string()).into_response()

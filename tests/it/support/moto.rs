@@ -37,6 +37,22 @@ impl Moto {
         &self.endpoint_url
     }
 
+    /// A client of its S3, and these buckets.
+    pub async fn s3(&self, buckets: &[&str]) -> aws_sdk_s3::Client {
+        use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+            .endpoint_url(&self.endpoint_url)
+            .force_path_style(true);
+        let s3 = aws_sdk_s3::Client::from_conf(config.build());
+        for bucket in buckets {
+            s3.create_bucket().bucket(*bucket).send().await.unwrap();
+        }
+        s3
+    }
+
     /// Dropping it stops it too, but does not wait.
     pub async fn stop(mut self) {
         self.process.kill().await;
