@@ -18,6 +18,10 @@ impl Error {
     pub(crate) fn panicked() -> Self {
         Error { message: "fhirbolt's model panicked".into(), line: 0, column: 0 }
     }
+
+    pub(crate) fn not_utf8() -> Self {
+        Error { message: "not UTF-8".into(), line: 0, column: 0 }
+    }
 }
 
 impl From<fhirbolt::json::Error> for Error {
