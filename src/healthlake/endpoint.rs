@@ -88,6 +88,11 @@ impl Endpoint {
         &self.host
     }
 
+    /// None where it is the scheme's own.
+    pub fn port(&self) -> Option<u16> {
+        self.url.port()
+    }
+
     pub fn as_str(&self) -> &str {
         &self.base
     }
@@ -144,7 +149,10 @@ mod tests {
     fn the_authority_has_a_port_where_the_url_has_one() {
         for (url, authority) in [
             (STORE, "healthlake.us-east-1.amazonaws.com"),
-            ("https://healthlake.us-east-1.amazonaws.com:443/datastore/a", "healthlake.us-east-1.amazonaws.com"),
+            (
+                "https://healthlake.us-east-1.amazonaws.com:443/datastore/a",
+                "healthlake.us-east-1.amazonaws.com",
+            ),
             ("http://[::1]:8180/datastore/a", "[::1]:8180"),
         ] {
             assert_eq!(Endpoint::parse(url, false).unwrap().authority(), authority);
