@@ -8,6 +8,7 @@
 pub mod afterwork;
 pub mod answer;
 pub mod backfill;
+pub mod canary;
 pub mod cdr;
 pub mod cli;
 pub mod consume;
@@ -32,5 +33,6 @@ pub mod searchset;
 pub mod settings;
 #[cfg(test)]
 mod simulation;
+pub mod trace;
 pub mod validate;
 pub mod verdict;

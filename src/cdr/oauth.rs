@@ -72,9 +72,10 @@ pub struct OAuth {
     client_id: String,
     secret: ClientSecret,
     token_url: TokenUrl,
-    /// Where none is given: reading all, and Subscriptions too where they are written
+    /// Where none is given: reading all, and writing what is written
     scope: Option<String>,
-    writes_subscriptions: bool,
+    /// Types that are written
+    writes: Vec<String>,
     allow_insecure: bool,
     http: reqwest::Client,
     clock: Clock,
@@ -119,7 +120,7 @@ impl OAuth {
             secret,
             token_url,
             scope: None,
-            writes_subscriptions: false,
+            writes: Vec::new(),
             allow_insecure: false,
             clock,
             known: Mutex::default(),
@@ -135,9 +136,9 @@ impl OAuth {
         self
     }
 
-    /// The default scope includes writing Subscriptions.
-    pub fn writes_subscriptions(mut self, writes: bool) -> Self {
-        self.writes_subscriptions = writes;
+    /// The default scope includes writing these types.
+    pub fn writes(mut self, types: Vec<String>) -> Self {
+        self.writes = types;
         self
     }
 

@@ -20,7 +20,8 @@ impl Cdr {
     /// The current version of `key`. Tried again where that may help, until the deadline.
     pub async fn read(&self, key: &Key, deadline: Instant) -> Result<Current, CdrError> {
         let path = format!("{}/{}", key.resource_type(), key.id());
-        let reply = self.fetch(Ask::get(self.url(&path)), self.limit, "--max-body", deadline).await;
+        let reply =
+            self.fetch(Ask::get(self.url(&path)).of_resource(), self.limit, "--max-body", deadline).await;
         let result = reply.and_then(|reply| match reply.status {
             200 => Ok(Current::Resource(reply.body)),
             404 | 410 => Ok(Current::Gone),

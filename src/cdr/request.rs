@@ -7,8 +7,10 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, RETRY_AFTER}
 use http::{HeaderMap, HeaderValue, Method};
 use reqwest::Url;
 use tokio::time::{Instant, sleep, timeout_at};
+use tracing::Instrument;
 
 use super::{Cdr, CdrError, LARGE, Outcome};
+use crate::trace;
 
 pub(super) const FHIR_JSON: &str = "application/fhir+json";
 /// Attempts of a GET, the first one included.
@@ -23,11 +25,19 @@ pub(super) struct Ask {
     pub url: Url,
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub body: Option<Bytes>,
+    /// The URL's shape, for traces; empty where it may be any
+    pub template: &'static str,
 }
 
 impl Ask {
     pub fn get(url: Url) -> Self {
-        Self { method: Method::GET, url, headers: Vec::new(), body: None }
+        Self { method: Method::GET, url, headers: Vec::new(), body: None, template: "" }
+    }
+
+    /// Of one resource
+    pub fn of_resource(mut self) -> Self {
+        self.template = "{Type}/{id}";
+        self
     }
 
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -147,6 +157,29 @@ impl Cdr {
         limit: usize,
         named: &'static str,
     ) -> Result<Reply, CdrError> {
+        let at = || (ask.url.host_str().unwrap_or_default(), ask.url.port_or_known_default());
+        let span = trace::client(&ask.method, ask.template, at, 0);
+        let unended = trace::unended(&span);
+        let work = async {
+            let reply = self.exchange(ask, authorization, limit, named).await;
+            match &reply {
+                Ok(reply) => trace::heard(reply.status),
+                Err(_) => trace::failed("cdr-unavailable"),
+            }
+            reply
+        };
+        let reply = work.instrument(span).await;
+        unended.ended();
+        reply
+    }
+
+    async fn exchange(
+        &self,
+        ask: &Ask,
+        authorization: Option<&HeaderValue>,
+        limit: usize,
+        named: &'static str,
+    ) -> Result<Reply, CdrError> {
         let mut request = self.client.request(ask.method.clone(), ask.url.clone()).header(ACCEPT, FHIR_JSON);
         for (name, value) in &ask.headers {
             request = request.header(name, value);
@@ -157,7 +190,9 @@ impl Cdr {
         if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
-        let mut response = request.send().await.map_err(|_| CdrError::Unreachable)?;
+        let mut carried = HeaderMap::new();
+        trace::carry_on(&mut carried);
+        let mut response = request.headers(carried).send().await.map_err(|_| CdrError::Unreachable)?;
         let mut reply = Reply {
             status: response.status().as_u16(),
             headers: std::mem::take(response.headers_mut()),

@@ -83,7 +83,7 @@ impl Cdr {
         body: Option<Bytes>,
         if_match: Option<&str>,
     ) -> Result<Answer, CdrError> {
-        let mut ask = Ask { method, url: self.url(path), headers: Vec::new(), body };
+        let mut ask = Ask { method, url: self.url(path), headers: Vec::new(), body, template: "" };
         ask = ask.header(PREFER, HeaderValue::from_static("return=representation"));
         if let Some(version) = if_match {
             let version =

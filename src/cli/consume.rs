@@ -55,7 +55,12 @@ pub(super) async fn run(command: ConsumeCommand, sources: &Sources) -> ExitCode 
         "info" => "info,krafka=warn,krafka::consumer::group=error",
         other => other,
     };
-    if let Err(error) = telemetry::start(filter, command.settings.log.lines()) {
+    // Counted by nobody: there is no admin address.
+    let traces = match super::traces(&command.settings, Default::default(), sources) {
+        Ok(traces) => traces,
+        Err(code) => return code,
+    };
+    if let Err(error) = telemetry::start_traced(filter, command.settings.log.lines(), traces.as_ref()) {
         return fail(USAGE, &format!("--log: {error}"));
     }
     let brokers = match command.kafka.brokers(&command.settings) {
@@ -72,7 +77,11 @@ pub(super) async fn run(command: ConsumeCommand, sources: &Sources) -> ExitCode 
             "--cdr-url is missing: consume forwards what the CDR has now, so it has to be asked",
         );
     }
-    match consume(command, brokers, &plan).await {
+    let outcome = consume(command, brokers, &plan).await;
+    if let Some(traces) = traces {
+        traces.close().await;
+    }
+    match outcome {
         Ok(counts) => ended(&counts),
         Err(text) => fail(FAILED, &text),
     }

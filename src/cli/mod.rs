@@ -2,6 +2,7 @@
 
 mod ask;
 mod backfill;
+mod canary;
 mod check;
 mod consume;
 mod consume_keep;
@@ -31,7 +32,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::delivery::Key;
-use crate::settings::{File, SandboxArgs, Settings, SettingsError, with_file};
+use crate::operate::otlp::{TraceMetrics, Traces};
+use crate::settings::{File, SandboxArgs, Settings, SettingsError, collector, with_file};
 
 /// Keeps an AWS HealthLake data store an exact, near-real-time mirror of a FHIR R4 server
 #[derive(Parser, Debug)]
@@ -63,6 +65,9 @@ enum Commands {
     /// Say what a code means, or what is known of one resource here, at the CDR and at HealthLake
     #[command(after_help = SETTINGS)]
     Explain(Box<explain::ExplainCommand>),
+    /// Write a small resource at the CDR and say how long it takes to HealthLake
+    #[command(after_help = "Exit code: 0 it arrived, 1 it did not, 2 wrong usage.")]
+    Canary(Box<canary::CanaryCommand>),
     /// Ask the running instance how it is
     #[command(after_help = "Exit code: 0 ready, 3 it runs and is not ready, 1 nobody answers.")]
     Status(Box<ask::StatusCommand>),
@@ -198,6 +203,7 @@ pub async fn run(arguments: Vec<OsString>) -> ExitCode {
         }
         Commands::Resend(command) => resend::run(*command, &sources).await,
         Commands::Explain(command) => explain::run(*command, &sources).await,
+        Commands::Canary(command) => canary::run(*command, &sources).await,
         Commands::Status(command) => ask::status(*command, &sources).await,
         Commands::LogLevel(command) => ask::log_level(*command, &sources).await,
         Commands::Faults(command) => ask::faults(command).await,
@@ -248,6 +254,13 @@ fn keys(given: &[String]) -> Result<Vec<Key>, String> {
         .filter(|text| !text.is_empty())
         .map(|text| Key::parse(text).map_err(|error| format!("`{text}` is not Type/id: {error}")))
         .collect()
+}
+
+/// The way of spans to the collector, where one is named.
+fn traces(settings: &Settings, metrics: TraceMetrics, sources: &Sources) -> Result<Option<Traces>, ExitCode> {
+    let collector = collector(settings).map_err(|error| fail(USAGE, &sources.locate(error).to_string()))?;
+    let started = collector.map(|collector| Traces::start(collector, metrics)).transpose();
+    started.map_err(|text| fail(USAGE, &format!("--otlp-endpoint: {text}")))
 }
 
 fn fail(code: u8, text: &str) -> ExitCode {

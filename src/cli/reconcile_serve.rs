@@ -9,7 +9,8 @@ use super::reconcile::{Sides, State, decimals, options_of};
 use crate::cdr::Cdr;
 use crate::mirror::{Local, Mirror, Source};
 use crate::operate::Metrics;
-use crate::reconcile::{Continuous, Every, Lease, Run, Scope, Status};
+use crate::order::lease::Lease;
+use crate::reconcile::{Continuous, Every, Run, Scope, Status};
 use crate::settings::{Plan, SettingsError};
 
 /// What it takes, read from the settings before anything is started.
@@ -49,8 +50,8 @@ impl Sweeps {
 
     pub(super) fn start(self, engine: &Engine, metrics: Arc<Metrics>) -> JoinHandle<()> {
         let forward = engine.forward.clone();
-        let continuous =
-            Continuous { every: self.every, status: self.status.clone(), lease: Lease::of(&forward.store) };
+        let lease = Lease::of(&forward.store, "reconcile");
+        let continuous = Continuous { every: self.every, status: self.status.clone(), lease };
         let local = Local::new(forward.clone(), Source::Reconcile, self.deadline).counted(metrics);
         let mirror: Option<Arc<dyn Mirror>> = self.args.reconcile_repair.then(|| Arc::new(local) as _);
         let this = Arc::new(self);

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use super::engine::{Engine, announce, app};
 use super::reconcile_serve::Sweeps;
-use super::{FAILED, Sources, USAGE, fail, print, say};
+use super::{FAILED, Sources, USAGE, canary, fail, print, say};
 use crate::operate::telemetry::LogControl;
 use crate::operate::{
     Keeper, Lifecycle, Metrics, Signal, Signals, admin, connections, telemetry, watch_files,
@@ -21,9 +21,22 @@ use crate::sandbox::Sandbox;
 use crate::settings::{Plan, Settings, on_lambda, plan as build, wish};
 
 pub(super) async fn run(settings: Settings, sources: &Sources) -> ExitCode {
-    // Lambda freezes the process with its answer: what was only gathered then would stay unwritten.
-    let start = if on_lambda() { telemetry::start } else { telemetry::start_gathered };
-    let log = match start(&settings.log.log, settings.log.lines()) {
+    let metrics = Arc::new(Metrics::default());
+    // Lambda freezes the process with its answer: what was only gathered then would stay unwritten, and unsent.
+    let traces = match on_lambda() {
+        true => Ok(None),
+        false => super::traces(&settings, metrics.traces.clone(), sources),
+    };
+    let traces = match traces {
+        Ok(traces) => traces,
+        Err(code) => return code,
+    };
+    let (filter, lines) = (&settings.log.log, settings.log.lines());
+    let log = match on_lambda() {
+        true => telemetry::start(filter, lines),
+        false => telemetry::start_gathered(filter, lines, traces.as_ref()),
+    };
+    let log = match log {
         Ok(log) => log,
         Err(error) => return fail(USAGE, &format!("--log: {error}")),
     };
@@ -33,8 +46,11 @@ pub(super) async fn run(settings: Settings, sources: &Sources) -> ExitCode {
     };
     let served = match on_lambda() {
         true => super::lambda::serve(plan).await,
-        false => serve(plan, sandbox, log).await,
+        false => serve(plan, sandbox, log, metrics).await,
     };
+    if let Some(traces) = traces {
+        traces.close().await;
+    }
     telemetry::end();
     match served {
         Ok(()) => ExitCode::SUCCESS,
@@ -90,7 +106,12 @@ pub(super) fn bind_error(flag: &str, address: SocketAddr, error: &std::io::Error
     format!("{flag} {address}: {error}; {advice}")
 }
 
-async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Result<(), String> {
+async fn serve(
+    plan: Plan,
+    sandbox: Option<TcpListener>,
+    log: LogControl,
+    metrics: Arc<Metrics>,
+) -> Result<(), String> {
     let mut signals = Signals::new().map_err(|error| error.to_string())?;
     let listener = bind("--listen", plan.settings.listen.listen).await?;
     let admin_listener = bind("--admin-listen", plan.settings.listen.admin_listen).await?;
@@ -101,7 +122,6 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
     let sweeps = Sweeps::of(&plan)?;
     let engine = Engine::open(&plan).await?;
     let (control, running) = announce(&plan, admin_address)?;
-    let metrics = Arc::new(Metrics::default());
     let keeper = keeper(&plan, address, &metrics)?;
     let tending = engine.forward.dead_letters.clone().map(|keeper| tokio::spawn(keeper.tend()));
     let lifecycle = Lifecycle::default();
@@ -114,6 +134,7 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
     let watching = tokio::spawn(watch_files(watched, plan.tls.clone()));
     let app = app(&plan, &engine, metrics, lifecycle.clone());
     let admission = app.admission.clone();
+    let (canary, flying) = canary::start(&plan, &engine, &app.metrics, &app.recent).unzip();
     let reconcile = sweeps.as_ref().map(|sweeps| sweeps.status.clone());
     let sweeping = sweeps.map(|sweeps| sweeps.start(&engine, app.metrics.clone()));
     let admin = serve_admin(
@@ -125,6 +146,7 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
             sessions: Arc::default(),
             subscriptions: keeper.as_ref().map(|keeper| keeper.state.clone()),
             reconcile,
+            canary,
         },
     );
 
@@ -160,8 +182,8 @@ async fn serve(plan: Plan, sandbox: Option<TcpListener>, log: LogControl) -> Res
         // Deliveries whose callers hung up run to their end too.
         timeout(drain, admission.drained()).await.is_ok()
     };
-    if let Some(sweeping) = sweeping {
-        sweeping.abort();
+    for task in [sweeping, flying].into_iter().flatten() {
+        task.abort();
     }
     let outcome = tokio::select! {
         clean = ended => if clean { Ok(()) } else {

@@ -4,6 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::time::{Instant, sleep_until, timeout_at};
+use tracing::{Instrument, Span};
 
 use super::{Content, Forward, Report, looks};
 use crate::cdr::Current;
@@ -14,6 +15,7 @@ use crate::mirror::Source;
 use crate::order::record::{Etag, Millis, Write, millis};
 use crate::order::store::{ClaimRequest, Claimed, Owner, Settled};
 use crate::order::walk::{Action, End, Event, Protocol, Walk, Want};
+use crate::trace;
 use crate::verdict::Verdict;
 
 /// A claim outlives its delivery by this much: what ends at the deadline still has to be written down.
@@ -81,6 +83,23 @@ impl<'a> Drive<'a> {
     }
 
     async fn carry_out(&mut self, action: Action) -> Event {
+        let span = self.span(&action);
+        self.act(action).instrument(span).await
+    }
+
+    /// The clients of HealthLake and of the CDR have spans of their own.
+    fn span(&self, action: &Action) -> Span {
+        let name = match action {
+            Action::Claim { .. } => "order claim",
+            Action::Settle(_) => "order settle",
+            Action::Release => "order release",
+            Action::Wait { .. } => return trace::step("order wait"),
+            _ => return Span::none(),
+        };
+        trace::order(name, self.forward.store.name())
+    }
+
+    async fn act(&mut self, action: Action) -> Event {
         let (healthlake, key, deadline) = (&self.forward.healthlake, self.key, self.deadline);
         let started = Instant::now();
         match action {
@@ -124,6 +143,7 @@ impl<'a> Drive<'a> {
                     Ok(Settled::Yes) => Event::Settled,
                     Ok(Settled::Lost) => {
                         self.report.order.claim_lost = true;
+                        trace::order_said("claim-lost");
                         Event::Lost
                     }
                     Err(error) => self.store_failed(&error.0),
@@ -151,6 +171,7 @@ impl<'a> Drive<'a> {
             Ok(Ok(Claimed::Yes(record))) => Event::Claimed(record),
             Ok(Ok(Claimed::No { until })) => {
                 self.report.order.contended = true;
+                trace::order_said("contended");
                 Event::Held { until }
             }
             Ok(Err(error)) => self.claim_failed(&error.0),
@@ -173,6 +194,7 @@ impl<'a> Drive<'a> {
 
     fn store_failed(&mut self, error: &str) -> Event {
         self.report.order.store_failed = true;
+        trace::failed("store-failed");
         tracing::error!(key = %self.key, store = self.forward.store.name(), error, "the order store failed");
         Event::StoreFailed
     }

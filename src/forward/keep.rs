@@ -8,11 +8,13 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::{Content, Forward, Letter, Report};
 use crate::deadletter::{self, LetterId, Payload};
 use crate::delivery::{Addressed, Delivery, Key, Unreadable, Version};
 use crate::mirror::Source;
+use crate::trace;
 use crate::verdict::Verdict;
 
 /// For a letter where the refusal comes just before the deadline: HAPI hangs up two seconds after it.
@@ -31,7 +33,9 @@ impl Forward {
         let mut report = Report::of(&delivery, Source::Live);
         report.verdict = refused;
         report.content = Content { xml, payload: Payload(bytes), ..Content::default() };
-        self.keep(report, deadline, Some(id)).await
+        let report = self.keep(report, deadline, Some(id)).await;
+        trace::told(&report);
+        report
     }
 
     pub(super) async fn keep(&self, mut report: Report, deadline: Instant, id: Option<&str>) -> Report {
@@ -56,7 +60,8 @@ impl Forward {
         }
         let letter = letter(&key, &report, id);
         let (payload, by) = (report.content.payload.clone(), deadline.max(Instant::now() + AT_LEAST));
-        match keeper.keep(letter, payload, by).await {
+        let kept = keeper.keep(letter, payload, by).instrument(trace::step("keep dead letter")).await;
+        match kept {
             Ok(kept) => {
                 let refused = std::mem::replace(&mut report.verdict, Verdict::Internal);
                 report.verdict = Verdict::DeadLettered { refused: Box::new(refused), letter: kept.id };

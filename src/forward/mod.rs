@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
 
 use crate::afterwork::Afterwork;
 use crate::cdr::Cdr;
@@ -23,6 +24,7 @@ use crate::mirror::Source;
 use crate::order::queue::{Queue, TooMany, Turn};
 use crate::order::store::Store;
 use crate::order::walk::{Protocol, Want};
+use crate::trace;
 use crate::validate::Validator;
 use crate::verdict::{BadRequest, Verdict};
 
@@ -71,11 +73,16 @@ impl Forward {
         deadline: Instant,
         id: Option<&str>,
     ) -> Report {
-        let mut report = Report::of(&delivery, source);
-        report.verdict = match self.walk(delivery, deadline, &mut report).await {
-            Ok(verdict) | Err(verdict) => verdict,
+        let work = async {
+            let mut report = Report::of(&delivery, source);
+            report.verdict = match self.walk(delivery, deadline, &mut report).await {
+                Ok(verdict) | Err(verdict) => verdict,
+            };
+            let report = self.keep(report, deadline, id).await;
+            trace::told(&report);
+            report
         };
-        self.keep(report, deadline, id).await
+        work.instrument(trace::delivery(source)).await
     }
 
     /// Until nothing goes on any more of what deliveries left to be done after their answer.
@@ -126,7 +133,8 @@ impl Forward {
             _ => None,
         };
         let started = Instant::now();
-        let turn = timeout_at(deadline, self.queue.turn(key, version)).await;
+        let turn = timeout_at(deadline, self.queue.turn(key, version));
+        let turn = turn.instrument(trace::step("order queue")).await;
         report.stages.wait = started.elapsed();
         match turn {
             Ok(Ok(turn)) => Ok(turn),
@@ -136,6 +144,23 @@ impl Forward {
     }
 
     async fn validate(
+        &self,
+        addressed: Addressed,
+        json: Bytes,
+        verbatim: bool,
+        report: &mut Report,
+    ) -> Result<Valid, Verdict> {
+        let work = async {
+            let valid = self.judged(addressed, json, verbatim, report).await;
+            if let Err(verdict) = &valid {
+                trace::failed(verdict.name());
+            }
+            valid
+        };
+        work.instrument(trace::step("validate")).await
+    }
+
+    async fn judged(
         &self,
         addressed: Addressed,
         json: Bytes,

@@ -7,21 +7,26 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, IF_MATCH, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use reqwest::Url;
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
 
 use super::credentials::{Clock, Held};
+use super::outage::Outage;
 use super::sign::SERVICE;
 use super::signer::Signer;
+use super::wire::{Call, Exchange, Wire, export_log};
 use super::{CouldNot, Endpoint, Manager, Meaning, Said, Trust};
 use crate::delivery::Key;
 use crate::order::record::Etag;
-use crate::verdict::is_issue_code;
+use crate::trace;
 
 /// An answer is read to this size (bytes); what lies behind decides nothing.
 const ANSWER_LIMIT: usize = 6 << 20;
 /// With less left of the deadline a second attempt would only be cut in its turn.
 const WORTH_A_RETRY: Duration = Duration::from_millis(100);
+
+/// A resource's URL below the data store, for traces
+const RESOURCE: &str = "{Type}/{id}";
 
 const VALIDATION_LEVEL: HeaderName = HeaderName::from_static("x-amzn-healthlake-fhir-validation-level");
 
@@ -64,40 +69,7 @@ pub struct HealthLake {
     headers: HeaderMap,
     clock: Clock,
     last: ArcSwapOption<LastAnswer>,
-}
-
-enum Wire {
-    Http(reqwest::Client),
-    #[cfg(test)]
-    Simulated(Simulated),
-}
-
-impl Wire {
-    fn http(&self) -> Option<&reqwest::Client> {
-        match self {
-            Self::Http(client) => Some(client),
-            #[cfg(test)]
-            Self::Simulated(_) => None,
-        }
-    }
-}
-
-/// HealthLake without a socket and without signatures, for `crate::simulation`.
-#[cfg(test)]
-pub(crate) type Simulated = Arc<
-    dyn Fn(
-            http::Request<Bytes>,
-        ) -> futures_util::future::BoxFuture<'static, Result<http::Response<Bytes>, CouldNot>>
-        + Send
-        + Sync,
->;
-
-struct Call {
-    method: Method,
-    url: Url,
-    if_match: Option<Etag>,
-    /// The answer is read to this size (bytes).
-    limit: usize,
+    outage: Outage,
 }
 
 /// What HealthLake said last, for health checks.
@@ -105,14 +77,6 @@ struct Call {
 pub struct LastAnswer {
     pub status: u16,
     pub at: SystemTime,
-}
-
-/// One answer as it came, for those who ask why.
-#[derive(Debug)]
-pub struct Exchange {
-    pub said: Said,
-    pub headers: HeaderMap,
-    pub body: Bytes,
 }
 
 /// The last answer, and what it took.
@@ -160,6 +124,7 @@ impl HealthLake {
             headers,
             clock,
             last: ArcSwapOption::empty(),
+            outage: Outage::default(),
         })
     }
 
@@ -168,7 +133,7 @@ impl HealthLake {
         endpoint: Endpoint,
         credentials: Arc<Manager>,
         clock: Clock,
-        wire: Simulated,
+        wire: super::wire::Simulated,
     ) -> Self {
         Self {
             endpoint,
@@ -178,6 +143,7 @@ impl HealthLake {
             headers: HeaderMap::new(),
             clock,
             last: ArcSwapOption::empty(),
+            outage: Outage::default(),
         }
     }
 
@@ -211,22 +177,23 @@ impl HealthLake {
     /// Upserts the resource by its id; the bytes go out as they are. With `if_match` only if HealthLake has
     /// that version.
     pub async fn put(&self, key: &Key, json: &Bytes, if_match: Option<Etag>, deadline: Instant) -> Attempted {
-        let call =
-            Call { method: Method::PUT, url: self.endpoint.resource(key), if_match, limit: ANSWER_LIMIT };
-        self.write(&call, json, deadline).await
+        self.write(self.call(Method::PUT, key, if_match), json, deadline).await
     }
 
     pub async fn delete(&self, key: &Key, if_match: Option<Etag>, deadline: Instant) -> Attempted {
-        let call =
-            Call { method: Method::DELETE, url: self.endpoint.resource(key), if_match, limit: ANSWER_LIMIT };
-        self.write(&call, &Bytes::new(), deadline).await
+        self.write(self.call(Method::DELETE, key, if_match), &Bytes::new(), deadline).await
+    }
+
+    fn call(&self, method: Method, key: &Key, if_match: Option<Etag>) -> Call {
+        let (url, template) = (self.endpoint.resource(key), RESOURCE);
+        Call { method, url, template, if_match, limit: ANSWER_LIMIT, resend: 0 }
     }
 
     /// HealthLake's version of the resource; inner None: it has none, or not any more. Right after a write this
     /// is current, which search is not.
     pub async fn read(&self, key: &Key, deadline: Instant) -> (Attempted, Option<Option<Etag>>) {
-        let result =
-            self.get(self.endpoint.resource(key), ANSWER_LIMIT, deadline).await.map(|exchange| exchange.said);
+        let result = self.get(self.call(Method::GET, key, None), deadline).await;
+        let result = result.map(|exchange| exchange.said);
         let at_healthlake = result.as_ref().ok().and_then(|said| match said.status.as_u16() {
             200 => said.etag.as_deref().and_then(Etag::parse).map(Some),
             404 | 410 if !said.issue_codes.is_empty() => Some(None),
@@ -237,18 +204,17 @@ impl HealthLake {
 
     /// The CapabilityStatement: tells that the endpoint, the signature and the permissions are right.
     pub async fn metadata(&self, deadline: Instant) -> Result<Exchange, CouldNot> {
-        self.get(self.endpoint.metadata(), ANSWER_LIMIT, deadline).await
+        self.get(Call::get(self.endpoint.metadata(), "metadata", ANSWER_LIMIT), deadline).await
     }
 
     /// GET of what lies below the data store, as `Patient?_count=100`; of the answer at most `limit` bytes are
     /// read. The query is signed as it stands: its values must be percent-encoded.
     pub async fn ask(&self, below: &str, limit: usize, deadline: Instant) -> Result<Exchange, CouldNot> {
         let url = format!("{}/{below}", self.endpoint.as_str()).parse().map_err(|_| CouldNot::Sign)?;
-        self.get(url, limit, deadline).await
+        self.get(Call::get(url, "", limit), deadline).await
     }
 
-    async fn get(&self, url: Url, limit: usize, deadline: Instant) -> Result<Exchange, CouldNot> {
-        let call = Call { method: Method::GET, url, if_match: None, limit };
+    async fn get(&self, call: Call, deadline: Instant) -> Result<Exchange, CouldNot> {
         let exchange = async {
             let held = self.credentials.current().await.map_err(|_| CouldNot::Credentials)?;
             self.exchange(&call, &Bytes::new(), &held).await
@@ -265,12 +231,12 @@ impl HealthLake {
 
     /// A second attempt follows a cut (PUT and DELETE by id are idempotent: a stale pooled connection costs
     /// nothing) and a refusal of the credentials (after one refresh). Never a third.
-    async fn write(&self, call: &Call, body: &Bytes, deadline: Instant) -> Attempted {
+    async fn write(&self, mut call: Call, body: &Bytes, deadline: Instant) -> Attempted {
         let (mut attempts, mut earlier_unknown) = (0, false);
         let attempt_all = async {
             let held = self.credentials.current().await.map_err(|_| CouldNot::Credentials)?;
             attempts = 1;
-            let first = self.exchange(call, body, &held).await.map(|exchange| exchange.said);
+            let first = self.exchange(&call, body, &held).await.map(|exchange| exchange.said);
             let held = match &first {
                 Err(CouldNot::Cut | CouldNot::Connect) if deadline - Instant::now() > WORTH_A_RETRY => held,
                 Ok(said) if said.meaning == Meaning::NotAuthorized => {
@@ -282,21 +248,41 @@ impl HealthLake {
                 _ => return first,
             };
             (attempts, earlier_unknown) = (2, matches!(first, Err(CouldNot::Cut)));
-            self.exchange(call, body, &held).await.map(|exchange| exchange.said)
+            call.resend = 1;
+            self.exchange(&call, body, &held).await.map(|exchange| exchange.said)
         };
         let result = timeout_at(deadline, attempt_all).await.unwrap_or(Err(CouldNot::Deadline));
+        if let Some((failures, lasted)) = self.outage.heard(&result) {
+            let seconds = lasted.as_secs_f64();
+            tracing::info!(
+                failures,
+                seconds,
+                "HealthLake accepts again after {failures} failures in {seconds:.1} s"
+            );
+        }
         Attempted { result, attempts, earlier_unknown }
     }
 
     async fn exchange(&self, call: &Call, body: &Bytes, held: &Held) -> Result<Exchange, CouldNot> {
+        let at = || (self.endpoint.host(), self.endpoint.port());
+        let span = trace::client(&call.method, call.template, at, call.resend);
+        let unended = trace::unended(&span);
+        let result = self.exchanged(call, body, held).instrument(span).await;
+        unended.ended();
+        result
+    }
+
+    async fn exchanged(&self, call: &Call, body: &Bytes, held: &Held) -> Result<Exchange, CouldNot> {
         let started = Instant::now();
         let result = match &self.wire {
-            Wire::Http(client) => {
-                send(client, &call.method, self.signed(call, body, held)?, call.limit).await
-            }
+            Wire::Http(client) => Wire::send(client, call, self.signed(call, body, held)?).await,
             #[cfg(test)]
-            Wire::Simulated(wire) => simulate(wire, call, body).await,
+            Wire::Simulated(wire) => Wire::simulate(wire, call, body).await,
         };
+        match &result {
+            Ok(Exchange { said, .. }) => trace::said(said),
+            Err(could_not) => trace::failed(could_not.name()),
+        }
         if let Ok(Exchange { said, .. }) = &result {
             self.last.store(Some(Arc::new(LastAnswer { status: said.status.as_u16(), at: (self.clock)() })));
         }
@@ -315,74 +301,13 @@ impl HealthLake {
         self.signer
             .sign(&call.method, &call.url, &mut headers, body, held, (self.clock)())
             .map_err(|_| CouldNot::Sign)?;
+        // Not signed: a proxy or a service mesh on the way may put its own in its place.
+        trace::carry_on(&mut headers);
         let mut request = reqwest::Request::new(call.method.clone(), call.url.clone());
         *request.headers_mut() = headers;
         if call.method == Method::PUT {
             *request.body_mut() = Some(body.clone().into());
         }
         Ok(request)
-    }
-}
-
-async fn send(
-    client: &reqwest::Client,
-    method: &Method,
-    request: reqwest::Request,
-    limit: usize,
-) -> Result<Exchange, CouldNot> {
-    let mut response = client
-        .execute(request)
-        .await
-        .map_err(|error| if error.is_connect() { CouldNot::Connect } else { CouldNot::Cut })?;
-    let stated =
-        response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
-    let mut body = Vec::with_capacity(stated.min(limit));
-    while let Some(chunk) = response.chunk().await.map_err(|_| CouldNot::Cut)? {
-        if body.len() + chunk.len() > limit {
-            break;
-        }
-        body.extend_from_slice(&chunk);
-    }
-    let said = Said::read(method, response.status(), response.headers(), &body);
-    Ok(Exchange { said, headers: std::mem::take(response.headers_mut()), body: body.into() })
-}
-
-#[cfg(test)]
-async fn simulate(wire: &Simulated, call: &Call, body: &Bytes) -> Result<Exchange, CouldNot> {
-    let mut request = http::Request::builder().method(call.method.clone()).uri(call.url.as_str());
-    if let Some(etag) = call.if_match {
-        request = request.header(IF_MATCH, etag.header());
-    }
-    let response = wire(request.body(body.clone()).map_err(|_| CouldNot::Sign)?).await?;
-    let (parts, body) = response.into_parts();
-    let said = Said::read(&call.method, parts.status, &parts.headers, &body);
-    Ok(Exchange { said, headers: parts.headers, body })
-}
-
-/// The export troubleshooting log: each exchange with HealthLake, nothing of a resource's content.
-fn export_log(
-    method: &Method,
-    url: &str,
-    result: &Result<Exchange, CouldNot>,
-    request_bytes: usize,
-    started: Instant,
-) {
-    let path = url.splitn(4, '/').nth(3).unwrap_or_default();
-    let milliseconds = started.elapsed().as_secs_f64() * 1e3;
-    match result {
-        Ok(Exchange { said, body, .. }) => tracing::debug!(
-            target: "lakehook::export",
-            %method, path, request_bytes, milliseconds,
-            status = said.status.as_u16(),
-            request_id = said.request_id,
-            exception = said.exception,
-            issue_codes = ?said.issue_codes.iter().filter(|code| is_issue_code(code)).collect::<Vec<_>>(),
-            etag = said.etag,
-            answer_bytes = body.len(),
-            "exchange"
-        ),
-        Err(error) => {
-            tracing::debug!(target: "lakehook::export", %method, path, request_bytes, milliseconds, %error, "exchange");
-        }
     }
 }

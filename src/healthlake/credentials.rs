@@ -10,8 +10,10 @@ pub use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::identity::Identity;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::sts::describe;
+use crate::trace;
 
 /// Reads the wall clock; tests put another one in.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
@@ -167,22 +169,24 @@ impl Manager {
     ) -> Result<Arc<Held>, CredentialsError> {
         let manager = self.clone();
         let asked = Instant::now();
-        let task = tokio::spawn(async move {
+        let work = async move {
             let _one = manager.refreshing.lock().await;
             if let Some(error) = manager.failed_since(asked) {
                 return Err(error);
             }
             match manager.current.load_full() {
                 Some(held) if !needed(&manager) => Ok(held),
-                _ => manager.fetch().await,
+                _ => manager.fetch().instrument(trace::renewal()).await,
             }
-        });
+        };
+        let task = tokio::spawn(work.in_current_span());
         task.await.unwrap_or_else(|error| Err(CredentialsError(error.to_string())))
     }
 
     async fn fetch(&self) -> Result<Arc<Held>, CredentialsError> {
         let credentials = self.provider.provide_credentials().await.map_err(|error| {
             let error = CredentialsError(describe(&error));
+            trace::failed("credentials-refused");
             *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) =
                 Some((Instant::now(), error.clone()));
             error

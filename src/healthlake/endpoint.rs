@@ -88,6 +88,11 @@ impl Endpoint {
         &self.host
     }
 
+    /// None where it is the scheme's own.
+    pub fn port(&self) -> Option<u16> {
+        self.url.port()
+    }
+
     pub fn as_str(&self) -> &str {
         &self.base
     }

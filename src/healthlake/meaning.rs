@@ -59,6 +59,19 @@ pub enum CouldNot {
     Sign,
 }
 
+impl CouldNot {
+    /// For traces
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Cut => "cut",
+            Self::Deadline => "deadline-passed",
+            Self::Credentials => "credentials-refused",
+            Self::Sign => "sign",
+        }
+    }
+}
+
 impl Said {
     pub fn read(method: &Method, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
         let header = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);

@@ -5,17 +5,20 @@ mod client;
 mod credentials;
 mod endpoint;
 mod meaning;
+mod outage;
 mod sign;
 mod signer;
 mod sts;
 mod trust;
+mod wire;
 
-#[cfg(test)]
-pub(crate) use client::Simulated;
-pub use client::{Attempted, Exchange, HealthLake, LastAnswer, Options, ValidationLevel};
+pub use client::{Attempted, HealthLake, LastAnswer, Options, ValidationLevel};
 pub use credentials::{Clock, Credentials, CredentialsError, Manager};
 pub use endpoint::{Endpoint, EndpointError, is_loopback};
 pub use meaning::{CouldNot, Meaning, Said};
 pub(crate) use sts::describe;
 pub use sts::{Identity, Resolved, Role, Source, SourceError};
 pub use trust::{Trust, TrustError};
+pub use wire::Exchange;
+#[cfg(test)]
+pub(crate) use wire::Simulated;

@@ -18,6 +18,7 @@ use super::console::{self, Sessions};
 use super::control::{self, Control};
 use super::metrics::Now;
 use super::telemetry::{self, LogControl};
+use crate::canary;
 use crate::deadletter::Keeper;
 use crate::receive::App;
 use crate::reconcile::Status;
@@ -34,6 +35,8 @@ pub struct Admin {
     pub subscriptions: Option<Arc<Subscriptions>>,
     /// Of the sweeps that compare both sides, where there are any
     pub reconcile: Option<Status>,
+    /// Of the canaries, where they are flown
+    pub canary: Option<canary::Status>,
 }
 
 pub fn router(admin: Admin) -> Router {
@@ -60,6 +63,9 @@ async fn metrics(State(admin): State<Admin>) -> Response {
     let expires = app.forward.healthlake.credentials_expire();
     if let Some(status) = &admin.reconcile {
         app.metrics.reconcile.set(&status.snapshot());
+    }
+    if let Some(status) = &admin.canary {
+        app.metrics.canary.set(&status.snapshot());
     }
     let text = app.metrics.text(Now {
         in_flight: app.admission.in_flight(),
@@ -115,6 +121,8 @@ pub(super) fn details(admin: &Admin) -> (bool, serde_json::Value) {
             let snapshot = status.snapshot();
             json!({ "lagSeconds": snapshot.lag().as_secs(), "status": snapshot })
         }),
+        // Told, and no more: whatever is wrong on the way, another instance would not do better.
+        "canary": admin.canary.as_ref().map(|status| status.snapshot().describe()),
     });
     (ready, body)
 }

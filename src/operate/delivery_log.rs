@@ -24,6 +24,8 @@ pub struct Received {
     pub traceparent: Option<String>,
     /// The invocation of the function that it came with, on AWS Lambda
     pub aws_request_id: Option<String>,
+    /// Where a collector is named: the trace that this is a part of
+    pub trace_id: Option<String>,
 }
 
 /// What the subscription log tells of a notification's shape.
@@ -49,6 +51,7 @@ impl Received {
             }),
             traceparent: checked(headers, "traceparent", |c| c.is_ascii_hexdigit() || c == '-'),
             aws_request_id: None,
+            trace_id: None,
         }
     }
 }
@@ -76,7 +79,14 @@ fn checked(headers: &HeaderMap, name: &str, allowed: impl Fn(char) -> bool) -> O
 /// The line of a delivery that a command sent; the id it was given.
 pub fn commanded(report: &Report) -> String {
     let id = uuid::Uuid::new_v4().simple().to_string();
-    let received = Received { id, peer: None, forwarded_for: None, traceparent: None, aws_request_id: None };
+    let received = Received {
+        id,
+        peer: None,
+        forwarded_for: None,
+        traceparent: None,
+        aws_request_id: None,
+        trace_id: None,
+    };
     delivered(&received, report);
     received.id
 }
@@ -131,6 +141,7 @@ pub fn delivered(received: &Received, report: &Report) {
                 forwarded_for = received.forwarded_for.as_deref(),
                 traceparent = received.traceparent.as_deref(),
                 aws_request_id = received.aws_request_id.as_deref(),
+                trace_id = received.trace_id.as_deref(),
                 "delivery"
             )
         };
@@ -167,6 +178,7 @@ pub fn rejected(received: &Received, verdict: &Verdict) {
         forwarded_for = received.forwarded_for.as_deref(),
         traceparent = received.traceparent.as_deref(),
         aws_request_id = received.aws_request_id.as_deref(),
+        trace_id = received.trace_id.as_deref(),
         "rejected"
     );
 }

@@ -1,4 +1,4 @@
-//! Metrics in Prometheus text. Every name and unit stands here, and in `reconcile_metrics`.
+//! Metrics in Prometheus text. Every name and unit stands here, in `reconcile_metrics`, `canary_metrics` and `otlp`.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -8,6 +8,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::canary_metrics::CanaryMetrics;
+use super::otlp::TraceMetrics;
 use super::reconcile_metrics::ReconcileMetrics;
 use crate::deadletter::Usage;
 use crate::delivery::is_resource_type;
@@ -83,6 +85,8 @@ const MOST_TYPES: usize = 256;
 pub struct Metrics {
     registry: Registry,
     pub reconcile: ReconcileMetrics,
+    pub canary: CanaryMetrics,
+    pub traces: TraceMetrics,
     deliveries: Family<Delivered, Counter>,
     filtered: Family<KeptOut, Counter>,
     rejected: Family<Rejected, Counter>,
@@ -134,6 +138,8 @@ impl Default for Metrics {
         let mut metrics = Self {
             registry: Registry::with_prefix("lakehook"),
             reconcile: ReconcileMetrics::default(),
+            canary: CanaryMetrics::default(),
+            traces: TraceMetrics::default(),
             deliveries: Family::default(),
             filtered: Family::default(),
             rejected: Family::default(),
@@ -246,6 +252,8 @@ impl Metrics {
             self.subscription_checks.clone(),
         );
         self.reconcile.register(registry);
+        self.canary.register(registry);
+        self.traces.register(registry);
     }
 
     pub fn subscription_active(&self, subscription: &str, active: bool) {

@@ -1,6 +1,7 @@
 //! What operators see: health, metrics, logs, and how the process starts and ends.
 
 pub mod admin;
+mod canary_metrics;
 pub mod console;
 pub mod control;
 pub mod delivery_log;
@@ -11,6 +12,7 @@ mod lifecycle;
 mod log_json;
 mod log_writer;
 mod metrics;
+pub mod otlp;
 mod recent;
 mod reconcile_metrics;
 mod series;
@@ -18,6 +20,7 @@ mod subscriptions;
 pub mod telemetry;
 mod watch;
 
+pub use canary_metrics::CanaryMetrics;
 pub use control::Control;
 pub use descriptors::connections;
 pub use emf::{Dimension, Emf};

@@ -1,5 +1,5 @@
 //! Logs: pretty, JSON, or JSON with the deliveries' lines in CloudWatch's embedded metric format; on stderr. The filter
-//! can be changed at run time.
+//! can be changed at run time. Spans for OpenTelemetry, where a collector is named.
 
 use std::io::IsTerminal;
 use std::sync::{Arc, OnceLock};
@@ -17,6 +17,8 @@ use super::delivery_log::TARGET;
 use super::emf::{Emf, EmfLayer};
 use super::log_json::JsonLine;
 use super::log_writer::LogWriter;
+use super::otlp::Traces;
+use crate::trace;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -51,14 +53,27 @@ static GATHERED: OnceLock<LogWriter> = OnceLock::new();
 /// Sets the process's logger; each line is written before its writer goes on. `filter`: as in
 /// `info,lakehook::export=debug`; `lines`: pretty on a terminal, else JSON, where nothing is said.
 pub fn start(filter: &str, lines: Option<Lines>) -> Result<LogControl, FilterError> {
-    start_with(filter, lines, std::io::stderr)
+    start_with(filter, lines, std::io::stderr, None)
+}
+
+/// With spans that go out by `traces`.
+pub fn start_traced(
+    filter: &str,
+    lines: Option<Lines>,
+    traces: Option<&Traces>,
+) -> Result<LogControl, FilterError> {
+    start_with(filter, lines, std::io::stderr, traces)
 }
 
 /// Likewise, but lines are gathered and written by a thread of their own: see `end`.
-pub fn start_gathered(filter: &str, lines: Option<Lines>) -> Result<LogControl, FilterError> {
+pub fn start_gathered(
+    filter: &str,
+    lines: Option<Lines>,
+    traces: Option<&Traces>,
+) -> Result<LogControl, FilterError> {
     let writer = LogWriter::new(std::io::stderr()).map_err(|error| FilterError(error.to_string()))?;
     let writer = GATHERED.get_or_init(|| writer).clone();
-    start_with(filter, lines, writer)
+    start_with(filter, lines, writer, traces)
 }
 
 /// Lines that could not be written, because whoever reads our log did not.
@@ -77,6 +92,7 @@ fn start_with(
     filter: &str,
     lines: Option<Lines>,
     writer: impl for<'a> MakeWriter<'a> + Clone + Send + Sync + 'static,
+    traces: Option<&Traces>,
 ) -> Result<LogControl, FilterError> {
     let (layer, handle) = reload::Layer::new(parse(filter)?);
     let lines = lines.unwrap_or(match std::io::stderr().is_terminal() {
@@ -95,18 +111,24 @@ fn start_with(
     let elsewhere = emf.is_some();
     // Whatever the filter says: metrics are no matter of taste.
     let deliveries = filter_fn(|metadata| metadata.target() == TARGET);
-    // An HTTP library's trace shows headers, and some an AWS library's whole requests: of others' crates
-    // nothing below INFO is ever written, whatever the filter says.
-    let ours = filter_fn(move |metadata| {
-        let written = !(elsewhere && metadata.target() == TARGET);
-        written && (metadata.target().starts_with("lakehook") || *metadata.level() <= LevelFilter::INFO)
-    });
+    let ours = filter_fn(move |metadata| !(elsewhere && metadata.target() == TARGET) && is_logged(metadata));
     let registry = tracing_subscriber::registry()
         .with(plain.with_filter(layer.and(ours)))
         .with(emf.map(|emf| emf.with_filter(deliveries)));
-    registry.try_init().map_err(|error| FilterError(error.to_string()))?;
+    let started = match traces {
+        Some(traces) => registry.with(traces.layer()).try_init(),
+        None => registry.try_init(),
+    };
+    started.map_err(|error| FilterError(error.to_string()))?;
     std::panic::set_hook(Box::new(panicked));
     Ok(LogControl { handle })
+}
+
+/// An HTTP library's trace shows headers, and some an AWS library's whole requests: of others' crates nothing below INFO
+/// is ever written, whatever the filter says. The spans of `crate::trace` are no lines.
+fn is_logged(metadata: &tracing::Metadata<'_>) -> bool {
+    let target = metadata.target();
+    target != trace::TARGET && (target.starts_with("lakehook") || *metadata.level() <= LevelFilter::INFO)
 }
 
 /// Where, not what: a panic's message may quote the payload that caused it.
@@ -127,5 +149,45 @@ impl LogControl {
 
     pub fn current(&self) -> String {
         self.handle.with_current(|filter| filter.to_string()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use http::{HeaderMap, Method};
+    use tracing::Instrument;
+
+    use super::*;
+    use crate::mirror::Source;
+
+    /// The log at its most talkative, and no collector: no span is ever built.
+    #[test]
+    fn without_a_collector_no_span_is_built() {
+        let lines = fmt::layer().with_writer(std::io::sink);
+        let filter = parse("trace").unwrap().and(filter_fn(is_logged));
+        tracing::subscriber::with_default(
+            tracing_subscriber::registry().with(lines.with_filter(filter)),
+            || {
+                let route = || panic!("asked for what nobody wants");
+                let spans = [
+                    trace::request(&Method::PUT, &HeaderMap::new(), "d", route),
+                    trace::delivery(Source::Resend),
+                    trace::entry(),
+                    trace::step("validate"),
+                    trace::order("order claim", "dynamodb"),
+                    trace::client(&Method::PUT, "{Type}/{id}", || panic!("asked for"), 0),
+                    trace::renewal(),
+                ];
+                assert!(spans.iter().all(tracing::Span::is_disabled), "{spans:?}");
+                assert_eq!(trace::id(&spans[0]), None);
+                let mut headers = HeaderMap::new();
+                let work = async { trace::carry_on(&mut headers) };
+                futures_util::FutureExt::now_or_never(work.instrument(spans[0].clone())).unwrap();
+                assert!(headers.is_empty());
+                // The log itself is on.
+                assert!(tracing::enabled!(target: "lakehook::export", tracing::Level::TRACE));
+            },
+        );
     }
 }

@@ -8,6 +8,7 @@ mod claims;
 mod compact;
 pub mod dynamodb;
 pub mod file_store;
+pub mod lease;
 pub mod memory_store;
 #[cfg(test)]
 mod model;

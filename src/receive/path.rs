@@ -35,6 +35,18 @@ pub fn target(rest: &str) -> Result<Target, Verdict> {
     }
 }
 
+/// The shape of a path, as `/fhir/{Type}/{id}`, for traces: nothing that a sender chose is in it. None where it is not
+/// that of a delivery.
+pub fn route(base_path: &str, path: &str) -> Option<String> {
+    let rest = path.strip_prefix(base_path).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
+    let shape = match target(rest).ok()? {
+        Target::Base => "",
+        Target::Type(_) => "/{Type}",
+        Target::Resource(_) => "/{Type}/{id}",
+    };
+    Some(format!("{base_path}{shape}"))
+}
+
 impl Target {
     pub fn allow(&self) -> &'static str {
         match self {
@@ -63,6 +75,22 @@ mod tests {
             Ok(Target::Resource(Key::new("Sesame", "1").unwrap())),
             "no list of types"
         );
+    }
+
+    #[test]
+    fn a_route_is_a_shape_and_holds_nothing_of_the_path() {
+        for (path, expected) in [
+            ("/fhir", Some("/fhir")),
+            ("/fhir/Patient", Some("/fhir/{Type}")),
+            ("/fhir/Patient/p1", Some("/fhir/{Type}/{id}")),
+            ("/fhir/Patient/p1/_history", None),
+            ("/fhir/Patient/p%201", None),
+            ("/fhirs/Patient/p1", None),
+            ("/", None),
+        ] {
+            assert_eq!(route("/fhir", path).as_deref(), expected, "{path}");
+        }
+        assert_eq!(route("", "/Patient/p1").as_deref(), Some("/{Type}/{id}"));
     }
 
     #[test]

@@ -11,18 +11,21 @@ use axum::routing::get;
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::bundle::Item;
 use super::detached::Detached;
 use super::intake::{Arrived, Intake, Notification};
 use super::lambda::Invocation;
 use super::listen::Peer;
+use super::path::route;
 use super::{Admission, Callers};
 use crate::answer::{self, Answered};
 use crate::forward::{Forward, Report};
 use crate::mirror::Source;
 use crate::operate::delivery_log::{self, Received, Shape};
 use crate::operate::{Lifecycle, Metrics, Recent, health};
+use crate::trace;
 use crate::verdict::Verdict;
 
 /// What a delivery may take.
@@ -67,17 +70,26 @@ async fn notification(State(app): State<Arc<App>>, request: Request) -> Response
     let mut received = Received::new(peer, request.headers());
     received.aws_request_id =
         request.extensions().get::<Invocation>().map(|invocation| invocation.request_id.clone());
-    let received = Arc::new(received);
     let method = request.method().clone();
     let shape = Shape::of(request.headers());
+    let span = trace::request(&method, request.headers(), &received.id, || {
+        route(&app.base_path, request.uri().path())
+    });
+    received.trace_id = trace::id(&span);
+    let received = Arc::new(received);
     let mut response = if app.lifecycle.is_stopping() {
         // Before authentication: a balancer must see 503 from an instance that goes away.
+        span.in_scope(|| trace::rejected(&Verdict::ShuttingDown));
         Verdict::ShuttingDown.into_response()
     } else {
         // A panic anywhere below is an answer, not a cut connection.
-        let delivered = AssertUnwindSafe(deliver(app, received.clone(), request, arrived)).catch_unwind();
-        delivered.await.unwrap_or_else(|_| Verdict::Internal.into_response())
+        let delivered = deliver(app, received.clone(), request, arrived).instrument(span.clone());
+        AssertUnwindSafe(delivered).catch_unwind().await.unwrap_or_else(|_| {
+            span.in_scope(|| trace::rejected(&Verdict::Internal));
+            Verdict::Internal.into_response()
+        })
     };
+    trace::answered(&span, response.status().as_u16());
     let verdict = response.extensions().get::<Answered>().map_or("none", |answered| answered.0);
     delivery_log::notification(&received, &method, &shape, response.status(), verdict, arrived.0.elapsed());
     name_it(response.headers_mut(), &received);
@@ -91,16 +103,18 @@ async fn deliver(app: Arc<App>, received: Arc<Received>, request: Request, arriv
         Err(verdict) => {
             app.metrics.rejected(&verdict);
             delivery_log::rejected(&received, &verdict);
+            trace::rejected(&verdict);
             return verdict.into_response();
         }
     };
     let Intake { notification, deadline, admitted } = intake;
-    let detached = Detached::new(async move {
+    let work = async move {
         let response = run(&app, &received, notification, deadline).await;
         drop(admitted);
         response
-    });
-    detached.await
+    };
+    // Its span is its own: a caller that goes away does not end it.
+    Detached::new(work.in_current_span()).await
 }
 
 async fn run(app: &App, received: &Received, notification: Notification, deadline: Instant) -> Response {
@@ -119,12 +133,13 @@ async fn run(app: &App, received: &Received, notification: Notification, deadlin
                 verdicts.push(match item {
                     Item::Acknowledge => Verdict::Acknowledged,
                     Item::Deliver(delivery) => {
-                        let report =
-                            app.forward.deliver(delivery, Source::Live, deadline, Some(&received.id)).await;
-                        record(app, received, report)
+                        let deliver =
+                            app.forward.deliver(delivery, Source::Live, deadline, Some(&received.id));
+                        record(app, received, deliver.instrument(trace::entry()).await)
                     }
                 });
             }
+            trace::entries(&verdicts);
             answer::bundle(kind, &verdicts)
         }
     }

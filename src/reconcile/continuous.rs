@@ -13,12 +13,7 @@ use super::finding::{Finding, as_instant};
 use super::report::{Extent, Report};
 use super::run::now;
 use super::side::At;
-use crate::delivery::Key;
-use crate::order::record::{Record, Write};
-use crate::order::store::{ClaimRequest, Claimed, Owner, Store};
-
-/// A leader that is gone is followed after so long.
-const LEASE: Duration = Duration::from_secs(60);
+use crate::order::lease::{LEASE, Lease, leads};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Every {
@@ -79,41 +74,6 @@ impl Status {
     }
 }
 
-/// The lease: a claim on a key that no resource has.
-pub struct Lease {
-    store: Arc<dyn Store>,
-    key: Key,
-    owner: Owner,
-}
-
-impl Lease {
-    /// None where nobody else uses the store.
-    pub fn of(store: &Arc<dyn Store>) -> Option<Self> {
-        let key = Key::new("LakehookLease", "reconcile").ok()?;
-        let owner = Owner(uuid::Uuid::new_v4().as_u128());
-        (store.name() == "dynamodb").then(|| Self { store: store.clone(), key, owner })
-    }
-
-    /// Takes it, or takes it for longer.
-    pub async fn take(&self) -> bool {
-        let now = u64::try_from(now()).unwrap_or(0);
-        let until = now + crate::order::record::millis(LEASE);
-        let request = ClaimRequest { owner: self.owner, until, now, write: Write::Current, settle: 0 };
-        match self.store.claim(&self.key, request).await {
-            Ok(claimed) => matches!(claimed, Claimed::Yes(_)),
-            Err(error) => {
-                tracing::warn!(%error, "reconcile: the lease could not be asked for");
-                false
-            }
-        }
-    }
-
-    pub async fn give_back(&self) {
-        // Settled, not released: what a crashed leader left behind is forgotten with it.
-        let _ = self.store.settle(&self.key, self.owner, Record::default()).await;
-    }
-}
-
 pub struct Continuous {
     pub every: Every,
     pub status: Status,
@@ -165,10 +125,7 @@ impl Continuous {
     }
 
     async fn leads(&self) -> bool {
-        let leads = match &self.lease {
-            Some(lease) => lease.take().await,
-            None => true,
-        };
+        let leads = leads(self.lease.as_ref()).await;
         self.status.lock().leads = leads;
         leads
     }

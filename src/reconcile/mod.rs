@@ -24,7 +24,7 @@ mod tests;
 
 pub use canonical::Decimals;
 pub use cdr::AtCdr;
-pub use continuous::{Continuous, Every, Lease, Snapshot, Status};
+pub use continuous::{Continuous, Every, Snapshot, Status};
 pub use export::{Export, ExportError, ExportJob, ExportSettings, each_resource};
 pub use finding::{Finding, Kind, Repair};
 pub use healthlake::AtHealthLake;

@@ -97,9 +97,17 @@ fn authorization(settings: &Settings, base: &Url, trust: &Trust) -> Result<Autho
     let oauth = OAuth::new(client_id.clone(), secret, token_url, Plan::clock(), trust)
         .map_err(|problem| SettingsError::new("cdr-oauth-token-url", problem.to_string()))?
         .scope(args.cdr_oauth_scope.clone())
-        .writes_subscriptions(settings.subscription.manage_subscription)
+        .writes(written(settings))
         .allow_insecure(settings.healthlake.allow_insecure_upstream);
     Ok(Authorization::OAuth(Arc::new(oauth)))
+}
+
+/// Types that lakehook writes at the CDR.
+fn written(settings: &Settings) -> Vec<String> {
+    let (subscription, canary) = (&settings.subscription, &settings.canary);
+    let subscriptions = subscription.manage_subscription.then(|| "Subscription".to_owned());
+    let canaries = canary.canary_every.map(|_| canary.canary_resource.resource_type().to_owned());
+    subscriptions.into_iter().chain(canaries).collect()
 }
 
 fn token_url(text: &str, allow_insecure: bool) -> Result<Url, SettingsError> {

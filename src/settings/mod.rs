@@ -4,6 +4,7 @@
 
 mod build;
 mod callers;
+mod canary;
 mod cdr;
 mod deadletters;
 mod error;
@@ -16,6 +17,7 @@ mod lambda;
 mod listen;
 mod log;
 mod order;
+mod otlp;
 mod reconcile;
 mod sandbox;
 mod secrets;
@@ -27,6 +29,7 @@ use clap::Args;
 
 pub use build::{HAPI_TIMEOUT, Plan, aws, plan};
 pub use callers::CallerArgs;
+pub use canary::CanaryArgs;
 pub use cdr::CdrArgs;
 pub use deadletters::{DeadLetterArgs, DeadLetterStore};
 pub use error::SettingsError;
@@ -39,6 +42,7 @@ pub use lambda::{LambdaArgs, on_lambda};
 pub use listen::{DeliveryArgs, LifecycleArgs, ListenArgs, Validation};
 pub use log::LogArgs;
 pub use order::{OnDamage, OrderArgs, OrderStore};
+pub use otlp::{OtlpArgs, collector};
 pub use reconcile::{DecimalsArg, ReconcileArgs};
 pub use sandbox::SandboxArgs;
 pub use subscription::{Subscribing, SubscriptionArgs, subscribing, wish};
@@ -75,11 +79,15 @@ pub struct Settings {
     #[command(flatten)]
     pub reconcile: ReconcileArgs,
     #[command(flatten)]
+    pub canary: CanaryArgs,
+    #[command(flatten)]
     pub lifecycle: LifecycleArgs,
     #[command(flatten)]
     pub lambda: LambdaArgs,
     #[command(flatten)]
     pub log: LogArgs,
+    #[command(flatten)]
+    pub otlp: OtlpArgs,
     /// Run an embedded HealthLake and STS; endpoint, region and credentials are set to it
     #[arg(long, env = "LAKEHOOK_SANDBOX", help_heading = "Sandbox")]
     pub sandbox: bool,

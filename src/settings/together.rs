@@ -23,6 +23,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), SettingsError> {
             credentials.role_arn.is_some() || settings.sandbox,
         ),
         ("cdr-oauth-client-id", cdr.cdr_oauth_client_id.is_some(), "cdr-url", cdr.cdr_url.is_some()),
+        ("canary-every", settings.canary.canary_every.is_some(), "cdr-url", cdr.cdr_url.is_some()),
         ("manage-subscription", settings.subscription.manage_subscription, "cdr-url", cdr.cdr_url.is_some()),
         (
             "cdr-oauth-token-url",
@@ -64,6 +65,15 @@ pub(super) fn check(settings: &Settings) -> Result<(), SettingsError> {
     for (setting, given, other, present) in needs {
         if given && !present {
             return Err(SettingsError::new(setting, format!("needs --{other} as well")));
+        }
+    }
+
+    for (setting, time) in [
+        ("canary-every", settings.canary.canary_every),
+        ("canary-timeout", Some(settings.canary.canary_timeout)),
+    ] {
+        if time.is_some_and(|time| time.is_zero()) {
+            return Err(SettingsError::new(setting, "is no time; write it as 5m"));
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::app::{Ran, TOKEN, TestApp, lakehook};
+use crate::support::app::{Builder, Ran, TOKEN, TestApp, lakehook};
 use crate::support::hapi::{Hapi, deliver_latest_version};
 
 const PATH: &str = "Subscription/lakehook";
@@ -50,6 +50,7 @@ async fn a_real_hapi_is_subscribed_to() {
     what_hapi_refuses_is_shown(&hapi, &app).await;
     drop(app);
     a_serving_lakehook_makes_it_and_watches_it(&hapi).await;
+    canaries_measure_the_whole_way(&hapi).await;
     hapi.stop().await;
 }
 
@@ -156,14 +157,16 @@ async fn what_hapi_refuses_is_shown(hapi: &Hapi, app: &TestApp) {
     assert!(hapi.read("Subscription", "lakehook").await.is_none());
 }
 
-async fn serving(hapi: &Hapi, id: &str) -> TestApp {
+fn to_serve(hapi: &Hapi, id: &str) -> Builder {
     TestApp::builder()
         .env("LAKEHOOK_CDR_URL", hapi.base_url())
         .env("LAKEHOOK_MANAGE_SUBSCRIPTION", "true")
         .env("LAKEHOOK_SUBSCRIPTION_ID", id)
         .env("LAKEHOOK_SUBSCRIPTION_CHECK_EVERY", "200ms")
-        .start()
-        .await
+}
+
+async fn serving(hapi: &Hapi, id: &str) -> TestApp {
+    to_serve(hapi, id).start().await
 }
 
 async fn subscriptions(app: &TestApp) -> Value {
@@ -220,4 +223,38 @@ async fn a_serving_lakehook_makes_it_and_watches_it(hapi: &Hapi) {
     let problem = subscriptions(&beside).await["problem"].as_str().unwrap().to_owned();
     assert!(problem.contains("Subscription/theirs is not marked as lakehook's"), "{problem}");
     assert_eq!(hapi.read("Subscription", "theirs").await, theirs);
+}
+
+/// The command's, and those of a running instance while its Subscription is on, off and on again.
+async fn canaries_measure_the_whole_way(hapi: &Hapi) {
+    let app = to_serve(hapi, "lakehook")
+        .env("LAKEHOOK_CANARY_EVERY", "1s")
+        .env("LAKEHOOK_CANARY_TIMEOUT", "5s")
+        .start()
+        .await;
+    let told = async || app.admin("/readyz").await.json()["canary"].clone();
+    eventually("one arrives", async || told().await["deliveredSeconds"].is_number()).await;
+    let canary = told().await;
+    assert!(canary["lagSeconds"].is_number(), "{canary}");
+    let at_hapi = hapi.read("Device", "lakehook-canary").await.unwrap();
+    assert_eq!(at_hapi["identifier"][0]["system"], "urn:lakehook:canary");
+
+    let mut off: Value = hapi.read("Subscription", "lakehook").await.unwrap();
+    off["status"] = json!("off");
+    hapi.put("Subscription", "lakehook", &off).await;
+    eventually("one is lost", async || {
+        told().await["problem"]
+            .as_str()
+            .is_some_and(|problem| problem.contains("Subscription/lakehook is off"))
+    })
+    .await;
+    let on = run(hapi, app.endpoint(), &["subscribe"]).await;
+    assert_eq!(on.code, 0, "{on:?}");
+    eventually("told of its end", async || app.log().contains("the canary arrives again after")).await;
+
+    let of_its_own = ["canary", "--canary-every", "1h", "--canary-resource", "Device/of-the-command"];
+    let ran = app.command(&of_its_own).await;
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.out.starts_with("Device/of-the-command version 1: written at the CDR in "), "{ran:?}");
+    assert!(app.stored("Device/of-the-command").is_some());
 }

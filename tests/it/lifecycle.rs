@@ -32,6 +32,27 @@ async fn health_does_not_fail_because_healthlake_does() {
 }
 
 #[tokio::test]
+async fn that_healthlake_accepts_again_is_told_once() {
+    let app = TestApp::start().await;
+    assert_eq!(app.put("/Patient/a", patient("a", 1)).await.status, 201);
+    app.fault(r#"{"status":503,"service":"healthlake"}"#);
+    for version in 2..5 {
+        assert_eq!(app.put("/Patient/a", patient("a", version)).await.status, 503);
+    }
+    assert!(!app.log().contains("HealthLake accepts again"), "{}", app.log());
+    app.sandbox.clear_faults();
+    for version in 4..7 {
+        assert_eq!(app.put("/Patient/a", patient("a", version)).await.status, 200);
+    }
+    let log = app.log();
+    let mut told = log.lines().filter(|line| line.contains("HealthLake accepts again"));
+    let line: serde_json::Value = serde_json::from_str(told.next().unwrap()).unwrap();
+    assert_eq!((&line["failures"], &line["level"]), (&3.into(), &"INFO".into()));
+    assert!(line["message"].as_str().unwrap().contains("after 3 failures in "), "{line}");
+    assert_eq!(told.next(), None);
+}
+
+#[tokio::test]
 async fn ready_waits_for_credentials_and_health_does_not() {
     let app = TestApp::builder()
         .sandbox(|config| {

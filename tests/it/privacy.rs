@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::support::app::{TestApp, send};
+use crate::support::collector::{Collector, has, is_server};
 
 const MARK: &str = "MARK7351";
 
@@ -27,7 +28,9 @@ fn marked(id: &str) -> String {
 
 #[tokio::test]
 async fn no_mark_is_logged_on_any_path() {
-    let app = TestApp::builder()
+    let collector = Collector::start().await;
+    let app = collector
+        .of(TestApp::builder())
         .arg("--log", "trace")
         .arg("--max-body", "64 KiB")
         .arg("--deadline", "2s")
@@ -123,6 +126,14 @@ async fn no_mark_is_logged_on_any_path() {
         shown.contains("lakehook::export") && shown.contains("lakehook::subscription"),
         "the logs were on"
     );
+    // Of each request one came from the server, with all that is below it.
+    let last = |span: &_| has(span, "lakehook.verdict", "unauthenticated");
+    collector.span("of the last request", last).await;
+    let spans = collector.spans();
+    assert!(spans.iter().filter(|span| is_server(span)).count() >= sent, "{spans:?}");
+    for span in spans {
+        assert!(!format!("{span:?}").to_uppercase().contains(MARK), "{span:?}");
+    }
 }
 
 #[tokio::test]

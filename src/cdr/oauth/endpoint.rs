@@ -103,13 +103,12 @@ impl OAuth {
     }
 
     fn asked_scope(&self, v2: bool) -> String {
-        let default = match (v2, self.writes_subscriptions) {
-            (false, false) => "system/*.read",
-            (false, true) => "system/*.read system/Subscription.write",
-            (true, false) => "system/*.rs",
-            (true, true) => "system/*.rs system/Subscription.cuds",
-        };
-        self.scope.as_deref().unwrap_or(default).to_owned()
+        if let Some(scope) = &self.scope {
+            return scope.clone();
+        }
+        let (read, write) = if v2 { ("system/*.rs", "cuds") } else { ("system/*.read", "write") };
+        let written = self.writes.iter().map(|name| format!(" system/{name}.{write}"));
+        written.fold(read.to_owned(), |scopes, scope| scopes + &scope)
     }
 
     async fn endpoint(&self) -> Result<Known, Failure> {

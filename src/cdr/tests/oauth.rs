@@ -100,13 +100,20 @@ async fn scopes_and_the_place_of_the_secret_follow_the_discovery() {
     });
     let both = json!({ "capabilities": ["permission-v1", "permission-v2"] });
     for (configuration, writes, own, scope) in [
-        (&v2, false, None, "system/*.rs"),
-        (&v2, true, None, "system/*.rs system/Subscription.cuds"),
-        (&both, true, None, "system/*.read system/Subscription.write"),
-        (&both, false, Some("mine"), "mine"),
+        (&v2, &[][..], None, "system/*.rs"),
+        (&v2, &["Subscription"], None, "system/*.rs system/Subscription.cuds"),
+        (&both, &["Subscription"], None, "system/*.read system/Subscription.write"),
+        (
+            &both,
+            &["Subscription", "Basic"],
+            None,
+            "system/*.read system/Subscription.write system/Basic.write",
+        ),
+        (&both, &["Basic"], Some("mine"), "mine"),
     ] {
         let stand = stand(configuration.clone(), 60, |_| true).await;
-        let change = |oauth: OAuth| oauth.writes_subscriptions(writes).scope(own.map(str::to_owned));
+        let writes = writes.iter().map(|name| (*name).to_owned()).collect();
+        let change = |oauth: OAuth| oauth.writes(writes).scope(own.map(str::to_owned));
         client(&stand, secret(), change).read(&patient("a"), soon()).await.unwrap();
         let asked = stand.asked_for("/token").remove(0);
         assert_eq!(asked.field("scope").as_deref(), Some(scope));

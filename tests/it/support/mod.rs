@@ -4,6 +4,7 @@ pub mod answer;
 pub mod app;
 pub mod builder;
 pub mod cdr;
+pub mod collector;
 pub mod corpus;
 pub mod dynalite;
 pub mod emf;

@@ -33,7 +33,7 @@ pub fn lakehook() -> Command {
 
 pub(super) fn cleared(mut command: Command) -> Command {
     for (name, _) in std::env::vars() {
-        if name.starts_with("LAKEHOOK_") || name.starts_with("AWS_") {
+        if ["LAKEHOOK_", "AWS_", "OTEL_"].iter().any(|prefix| name.starts_with(prefix)) {
             command.env_remove(name);
         }
     }
