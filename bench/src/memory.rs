@@ -34,8 +34,10 @@ pub struct Memory {
 
 impl Memory {
     pub async fn measure(&self) -> Result<()> {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-        listener.set_nonblocking(true)?;
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind(([127, 0, 0, 1], 0).into())?;
+        // All of them come at once.
+        let listener = socket.listen(8_192)?.into_std()?;
         let upstream = Upstream::elsewhere(listener.local_addr()?.port());
         let all_there = Arc::new(Barrier::new(self.in_flight));
         // On a thread of its own: it reads 100 MB and more.
