@@ -10,7 +10,8 @@ use aws_sdk_s3::operation::RequestId;
 
 use super::StoreError;
 
-const ATTEMPT: Duration = Duration::from_secs(2);
+/// In tests an emulator answers, one request at a time, on a machine that does much else.
+const ATTEMPT: Duration = Duration::from_secs(if cfg!(test) { 30 } else { 2 });
 
 /// A refused delivery waits for its letter: better told soon that it is not kept.
 pub fn client_bounds() -> (TimeoutConfig, RetryConfig) {
