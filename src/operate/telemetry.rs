@@ -104,17 +104,19 @@ fn start_with(
         Lines::Pretty => plain.with_ansi(std::io::stderr().is_terminal()).boxed(),
         Lines::Json | Lines::Emf(_) => plain.event_format(JsonLine).boxed(),
     };
-    let emf = match lines {
-        Lines::Emf(emf) => Some(EmfLayer::new(emf, Arc::new(SystemTime::now), writer)),
-        _ => None,
+    // No layer without a filter, an absent one neither: with it every look whether somebody wants a span is a question to
+    // all layers, whose answer would stay behind and silence the next line.
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match lines {
+        Lines::Emf(emf) => {
+            let emf = EmfLayer::new(emf, Arc::new(SystemTime::now), writer);
+            // Whatever the filter says: metrics are no matter of taste.
+            let deliveries = filter_fn(|metadata| metadata.target() == TARGET);
+            let others = filter_fn(|metadata| metadata.target() != TARGET && is_logged(metadata));
+            plain.with_filter(layer.and(others)).and_then(emf.with_filter(deliveries)).boxed()
+        }
+        Lines::Pretty | Lines::Json => plain.with_filter(layer.and(filter_fn(is_logged))).boxed(),
     };
-    let elsewhere = emf.is_some();
-    // Whatever the filter says: metrics are no matter of taste.
-    let deliveries = filter_fn(|metadata| metadata.target() == TARGET);
-    let ours = filter_fn(move |metadata| !(elsewhere && metadata.target() == TARGET) && is_logged(metadata));
-    let registry = tracing_subscriber::registry()
-        .with(plain.with_filter(layer.and(ours)))
-        .with(emf.map(|emf| emf.with_filter(deliveries)));
+    let registry = tracing_subscriber::registry().with(lines);
     let started = match traces {
         Some(traces) => registry.with(traces.layer()).try_init(),
         None => registry.try_init(),
