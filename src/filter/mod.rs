@@ -149,9 +149,10 @@ impl Filter {
         if let Some(rule) = self.by_type(key.resource_type()) {
             return Judged::Filtered { rule, key, version };
         }
+        // From raw bytes: a version of `If-Match` at most, while a server's own JSON says when it was updated.
         if let Some(rule) = self.without_labels()
             && key.resource_type() == "Binary"
-            && version == Version::default()
+            && version.last_updated.is_none()
         {
             return Judged::Unlabelled { rule, key };
         }

@@ -115,6 +115,8 @@ fn a_raw_binary_tells_no_labels() {
     let raw = r#"{"resourceType":"Binary","id":"a","contentType":"application/pdf","data":""}"#;
     let judged = filter.judge(&Addressed::default(), raw.as_bytes());
     assert!(matches!(judged, Judged::Unlabelled { rule: Rule::DenySecurityLabels, .. }), "{judged:?}");
+    let versioned = r#"{"resourceType":"Binary","id":"a","meta":{"versionId":"2"},"contentType":"application/pdf","data":""}"#;
+    assert!(matches!(filter.judge(&Addressed::default(), versioned.as_bytes()), Judged::Unlabelled { .. }));
     // The CDR's own JSON tells all that there is to tell.
     assert_eq!(filter.keeps_out(raw.as_bytes()), None);
     let labelled =
