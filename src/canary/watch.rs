@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::{Canary, Flight, Lost};
 use crate::forward::Forward;
 use crate::operate::{CanaryMetrics, Recent};
-use crate::order::lease::{LEASE, Lease, leads};
+use crate::order::lease::{LEASE, Lease, leads, lost};
 
 /// After the start the Subscription may have to be made first.
 const AT_FIRST: Duration = Duration::from_secs(15);
@@ -111,13 +111,18 @@ impl Watch {
                     Ok(flight) => self.arrived(flight, &mut failing_since),
                     Err(lost) => self.lost(&lost, &mut failing_since),
                 },
-                () = self.not_leading() => tracing::info!("canary: another replica flies it now"),
+                () = lost(self.lease.as_ref(), |leads| self.tell(leads)) => tracing::info!("canary: another replica flies it now"),
             }
         }
     }
 
     async fn leads(&self) -> bool {
         let leads = leads(self.lease.as_ref()).await;
+        self.tell(leads);
+        leads
+    }
+
+    fn tell(&self, leads: bool) {
         let mut status = self.status.lock();
         if !leads {
             status.since = None;
@@ -125,17 +130,6 @@ impl Watch {
             status.since = Some(Instant::now());
         }
         status.leads = leads;
-        leads
-    }
-
-    /// Renews the lease; ends when it can't be.
-    async fn not_leading(&self) {
-        loop {
-            sleep(LEASE / 3).await;
-            if !self.leads().await {
-                return;
-            }
-        }
     }
 
     fn arrived(&self, flight: Flight, failing_since: &mut Option<Instant>) {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use tokio::time::sleep;
+
 use super::record::{Record, Write, millis};
 use super::store::{ClaimRequest, Claimed, Owner, Store};
 use crate::delivery::Key;
@@ -50,5 +52,17 @@ pub async fn leads(lease: Option<&Lease>) -> bool {
     match lease {
         Some(lease) => lease.take().await,
         None => true,
+    }
+}
+
+/// Renews the lease, telling each time whether it could; ends when it could not.
+pub async fn lost(lease: Option<&Lease>, tell: impl Fn(bool)) {
+    loop {
+        sleep(LEASE / 3).await;
+        let still = leads(lease).await;
+        tell(still);
+        if !still {
+            return;
+        }
     }
 }

@@ -13,7 +13,7 @@ use super::finding::{Finding, as_instant};
 use super::report::{Extent, Report};
 use super::run::now;
 use super::side::At;
-use crate::order::lease::{LEASE, Lease, leads};
+use crate::order::lease::{LEASE, Lease, leads, lost};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Every {
@@ -102,7 +102,7 @@ impl Continuous {
             self.status.lock().sweeping = true;
             let swept = tokio::select! {
                 swept = sweep(everything) => Some(swept),
-                () = self.lost() => None,
+                () = lost(self.lease.as_ref(), |leads| self.status.lock().leads = leads) => None,
             };
             next = Instant::now() + self.every.changes;
             self.status.lock().sweeping = false;
@@ -128,16 +128,6 @@ impl Continuous {
         let leads = leads(self.lease.as_ref()).await;
         self.status.lock().leads = leads;
         leads
-    }
-
-    /// Renews the lease; ends when it can't be.
-    async fn lost(&self) {
-        loop {
-            sleep(LEASE / 3).await;
-            if !self.leads().await {
-                return;
-            }
-        }
     }
 
     fn ended(&self, report: &Report, open: BTreeMap<String, u64>, oldest: Option<At>) {
