@@ -2,7 +2,7 @@
 //! recursion is bounded.
 
 use super::primitive::is_json_number;
-use super::text::Text;
+use super::text::{Text, plain_bytes};
 
 /// Why a walk over the bytes ends before their end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +103,7 @@ impl<'a> Cursor<'a> {
         let start = self.at;
         let (mut escaped, mut control) = (false, false);
         loop {
-            self.at += plain_bytes(&self.bytes[self.at.min(self.bytes.len())..]);
+            self.at += plain_bytes(&self.bytes[self.at.min(self.bytes.len())..], [b'"', b'\\']);
             match self.bytes.get(self.at) {
                 Some(b'"') => {
                     let raw = &self.bytes[start..self.at];
@@ -233,23 +233,4 @@ impl<'a> Cursor<'a> {
             }
         }
     }
-}
-
-/// How many bytes from the start need no look: neither quote, backslash nor control character. Eight at a time.
-#[inline]
-fn plain_bytes(bytes: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let zero_byte = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
-    let mut at = 0;
-    while let Some(chunk) = bytes[at..].first_chunk::<8>() {
-        let word = u64::from_le_bytes(*chunk);
-        let below_space = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-        let special = zero_byte(word ^ (ONES * 0x22)) | zero_byte(word ^ (ONES * 0x5C)) | below_space;
-        if special != 0 {
-            return at + special.trailing_zeros() as usize / 8;
-        }
-        at += 8;
-    }
-    at + bytes[at..].iter().take_while(|c| **c >= 0x20 && **c != b'"' && **c != b'\\').count()
 }

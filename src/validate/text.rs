@@ -36,7 +36,7 @@ impl<'a> Text<'a> {
     pub(super) fn unescape_into(&self, text: &mut Vec<u8>) {
         text.clear();
         let mut rest = self.raw;
-        while let Some(at) = rest.iter().position(|c| *c == b'\\') {
+        while let Some(at) = memchr::memchr(b'\\', rest) {
             text.extend_from_slice(&rest[..at]);
             let length = match rest[at + 1] {
                 b'u' => {
@@ -92,4 +92,24 @@ fn unicode_escape(escape: &[u8]) -> (char, usize) {
         }
         unit => (char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER), 6),
     }
+}
+
+/// How many bytes from the start need no look: neither one of `stops` nor a control character. Eight at a time.
+#[inline]
+pub(super) fn plain_bytes<const N: usize>(bytes: &[u8], stops: [u8; N]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let zero_byte = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    let mut at = 0;
+    while let Some(chunk) = bytes[at..].first_chunk::<8>() {
+        let word = u64::from_le_bytes(*chunk);
+        let below_space = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
+        let special =
+            stops.iter().fold(below_space, |found, stop| found | zero_byte(word ^ (ONES * u64::from(*stop))));
+        if special != 0 {
+            return at + special.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    at + bytes[at..].iter().take_while(|c| **c >= 0x20 && !stops.contains(c)).count()
 }

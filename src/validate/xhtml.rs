@@ -116,7 +116,7 @@ impl<'a> Reader<'a> {
 
     fn character_data(&mut self) -> Result<(), Wrong> {
         loop {
-            self.at += xhtml_text::plain(self.rest());
+            self.at += xhtml_text::plain(self.rest(), [b'<', b'&']);
             match self.peek() {
                 b'<' => return Ok(()),
                 b'&' => self.reference()?,
@@ -249,12 +249,12 @@ impl<'a> Reader<'a> {
         self.at += 1;
         let start = self.at;
         loop {
+            self.at += xhtml_text::plain(self.rest(), [quote, b'&', b'<']);
             match self.peek() {
                 c if c == quote => break,
                 b'&' => self.reference()?,
                 b'<' => return malformed("a `<` in an attribute"),
-                0x00..=0x08 | 0x0B | 0x0C | 0x0E..=0x1F => return malformed("an attribute does not end"),
-                _ => self.at += 1,
+                _ => return malformed("an attribute does not end"),
             }
         }
         self.at += 1;

@@ -1,9 +1,18 @@
 //! The text between tags: where it needs a look, what its references stand for, whether a value is a script.
 
-/// How many bytes stand before the next one that needs a look: `<`, `&`, a control character or the end.
-pub(super) fn plain(text: &[u8]) -> usize {
-    let stops = |c: &u8| matches!(c, b'<' | b'&' | 0x00..=0x08 | 0x0B | 0x0C | 0x0E..=0x1F);
-    text.iter().position(stops).unwrap_or(text.len())
+use super::text::plain_bytes;
+
+/// How many bytes stand before the next one that needs a look: one of `stops`, a character that XML forbids or the end.
+#[inline]
+pub(super) fn plain<const N: usize>(text: &[u8], stops: [u8; N]) -> usize {
+    let mut at = 0;
+    loop {
+        at += plain_bytes(&text[at..], stops);
+        match text.get(at) {
+            Some(b'\t' | b'\n' | b'\r') => at += 1,
+            _ => return at,
+        }
+    }
 }
 
 /// The character of the reference that begins here, and its length; XML's only.
