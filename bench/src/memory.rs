@@ -80,6 +80,9 @@ async fn answer(
     while let Some(Ok(_)) = body.frame().await {}
     all_there.wait().await;
     let mut response = Response::new(Full::new(Bytes::from_static(br#"{"resourceType":"Patient"}"#)));
-    response.headers_mut().insert("etag", hyper::header::HeaderValue::from_static("W/\"1\""));
+    // Without its media type it would be a gateway's page, and not HealthLake's word.
+    for (name, value) in [("content-type", "application/fhir+json"), ("etag", "W/\"1\"")] {
+        response.headers_mut().insert(name, hyper::header::HeaderValue::from_static(value));
+    }
     Ok(response)
 }

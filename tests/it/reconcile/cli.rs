@@ -89,7 +89,8 @@ fn told(what: &str, ran: &Ran) {
 async fn seeded_damage_is_found_whole_and_nothing_else_and_repaired_to_equality() {
     let (folder, n) = (tempfile::tempdir().unwrap(), size());
     let data = folder.path().to_str().unwrap();
-    let (cdr, app, other) = start(n, data, Duration::from_secs(2)).await;
+    let lag = Duration::from_secs(2);
+    let (cdr, app, other) = start(n, data, lag).await;
     cdr.put("CodeSystem/c1", 1);
     let file = |name: &str| folder.path().join(name);
     let (report, html) = (file("report.ndjson"), file("report.html"));
@@ -110,6 +111,8 @@ async fn seeded_damage_is_found_whole_and_nothing_else_and_repaired_to_equality(
             damage(what, &key, &cdr, &app, &other).await;
             expected.insert(key, kind_of(what).to_owned());
         }
+        // Until then HealthLake's search shows what was deleted there, and nothing looks missing.
+        tokio::time::sleep(lag).await;
 
         let writes = app.writes();
         let ran = within_an_hour(&app, &[&["reconcile"][..], &reports].concat()).await;
