@@ -88,11 +88,13 @@ impl Cdr {
 
     /// Looks at it until it ended. `told` hears how far the CDR says it is.
     pub async fn watch_bulk(&self, job: &Url, mut told: impl FnMut(&str)) -> Result<BulkExport, CdrError> {
-        let (mut pause, mut missed) = (FIRST_PAUSE, 0);
+        let (mut wait, mut pause, mut missed) = (None::<Duration>, FIRST_PAUSE, 0);
         loop {
+            // Before the first look too: a small one has ended by then, and a server may ask for minutes between looks.
+            sleep(wait.take().unwrap_or(pause).min(LONGEST_PAUSE)).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
             let looked =
                 self.fetch(Ask::get(job.clone()), MANIFEST, "a manifest may be", Instant::now() + LOOK);
-            let mut wait = None;
             match looked.await {
                 Ok(reply) if reply.status == 202 => {
                     missed = 0;
@@ -105,8 +107,6 @@ impl Cdr {
                 Err(error) if missed >= MISSED_LOOKS => return Err(error),
                 _ => missed += 1,
             }
-            sleep(wait.unwrap_or(pause).min(LONGEST_PAUSE)).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 

@@ -1,7 +1,7 @@
 //! `backfill` of a real HAPI while it is written to: equal at the end. And through HAPI's own `$trigger-subscription`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use crate::support::corpus::note;
 use crate::support::exact::content;
 use crate::support::hapi::{Hapi, send_deletes};
 use crate::support::process::http_client;
+use crate::support::synthea;
 
 const LOADED: usize = 300;
 /// What is written here, and what Synthea writes.
@@ -236,20 +237,11 @@ async fn through_hapi(app: &TestApp) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs Synthea's Bundles in LAKEHOOK_SYNTHEA, and minutes"]
 async fn synthea_s_patients_are_brought_over_while_they_change() {
-    let directory = std::env::var("LAKEHOOK_SYNTHEA").expect("LAKEHOOK_SYNTHEA names the directory");
+    let directory = synthea::directory().expect("LAKEHOOK_SYNTHEA names the directory");
     let hapi = Hapi::start().await;
-    let mut files: Vec<PathBuf> =
-        std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
-    // Organizations and practitioners first: the patients' Bundles refer to them.
-    files.sort_by_key(|path| {
-        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        (!name.starts_with("hospital"), !name.starts_with("practitioner"), name)
-    });
     let started = Instant::now();
-    for file in files {
-        for bundle in in_parts(&std::fs::read_to_string(file).unwrap()) {
-            hapi.transaction_text(&bundle).await;
-        }
+    for bundle in synthea::transactions(&directory) {
+        hapi.transaction_text(&bundle).await;
     }
     load(&hapi).await;
     note(&format!("loaded in {:?}", started.elapsed()));
@@ -266,40 +258,4 @@ async fn synthea_s_patients_are_brought_over_while_they_change() {
     note(&format!("{took:?}, {changes} changes meanwhile, {} writes: {}", app.writes(), ran.err));
     equal(&hapi, &app).await;
     hapi.stop().await;
-}
-
-/// Synthea's transaction of thousands of resources in some that HAPI does within a minute: each resource under the
-/// UUID that its references name it by.
-fn in_parts(bundle: &str) -> Vec<String> {
-    const MOST: usize = 200;
-    const UUID: usize = 36;
-    let bundle: Value = serde_json::from_str(bundle).unwrap();
-    let entries = bundle["entry"].as_array().unwrap();
-    let uuid =
-        |entry: &Value| entry["fullUrl"].as_str().unwrap().strip_prefix("urn:uuid:").unwrap().to_owned();
-    let kind = |entry: &Value| entry["resource"]["resourceType"].as_str().unwrap().to_owned();
-    let kinds: BTreeMap<String, String> = entries.iter().map(|entry| (uuid(entry), kind(entry))).collect();
-    let mut parts = Vec::new();
-    for some in entries.chunks(MOST) {
-        let mut texts = Vec::new();
-        for entry in some {
-            let mut resource = entry["resource"].clone();
-            resource["id"] = uuid(entry).into();
-            let url = format!("{}/{}", kind(entry), uuid(entry));
-            let text =
-                json!({ "resource": resource, "request": { "method": "PUT", "url": url } }).to_string();
-            let mut pieces = text.split("urn:uuid:");
-            let mut text = pieces.next().unwrap().to_owned();
-            for piece in pieces {
-                match piece.get(..UUID).and_then(|uuid| kinds.get(uuid)) {
-                    Some(kind) => text.push_str(&format!("{kind}/{piece}")),
-                    None => text.push_str(&format!("urn:uuid:{piece}")),
-                }
-            }
-            texts.push(text);
-        }
-        let entries = texts.join(",");
-        parts.push(format!(r#"{{"resourceType":"Bundle","type":"transaction","entry":[{entries}]}}"#));
-    }
-    parts
 }

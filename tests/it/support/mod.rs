@@ -16,6 +16,7 @@ pub mod lambda;
 pub mod moto;
 pub mod process;
 pub mod program;
+pub mod synthea;
 pub mod tap;
 pub mod tls;
 pub mod upstream;

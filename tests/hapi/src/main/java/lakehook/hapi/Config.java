@@ -1,6 +1,8 @@
 package lakehook.hapi;
 
 import ca.uhn.fhir.batch2.jobs.config.Batch2JobsConfig;
+import ca.uhn.fhir.batch2.jobs.export.BulkDataExportProvider;
+import ca.uhn.fhir.batch2.maintenance.JobMaintenanceServiceImpl;
 import ca.uhn.fhir.context.FhirContext;
 import ca.uhn.fhir.interceptor.api.IInterceptorService;
 import ca.uhn.fhir.jpa.api.IDaoRegistry;
@@ -36,6 +38,7 @@ import java.util.HashMap;
 import java.util.Map;
 import javax.sql.DataSource;
 import org.hl7.fhir.dstu2.model.Subscription.SubscriptionChannelType;
+import org.springframework.beans.factory.config.BeanPostProcessor;
 import org.springframework.beans.factory.config.ConfigurableListableBeanFactory;
 import org.springframework.context.annotation.Bean;
 import org.springframework.context.annotation.Configuration;
@@ -76,6 +79,8 @@ public class Config {
         s.setEnforceReferentialIntegrityOnDelete(false);
         s.setEnforceReferentialIntegrityOnWrite(false);
         s.setReuseCachedSearchResultsForMillis(null);
+        // A step of a bulk export is begun when the one before has ended, where HAPI can tell.
+        s.setJobFastTrackingEnabled(true);
         return s;
     }
 
@@ -109,6 +114,20 @@ public class Config {
                 p.setInitialInterval(Long.getLong("hapi.retry.firstMs", 1000));
                 p.setMultiplier(Double.parseDouble(System.getProperty("hapi.retry.times", "1.1")));
                 return p;
+            }
+        };
+    }
+
+    /** The pass that brings bulk exports on. Static: it has to be there before what it changes. */
+    @Bean
+    public static BeanPostProcessor batchInterval() {
+        return new BeanPostProcessor() {
+            @Override
+            public Object postProcessAfterInitialization(Object bean, String name) {
+                if (bean instanceof JobMaintenanceServiceImpl jobs) {
+                    jobs.setScheduledJobFrequencyMillis(Long.getLong("hapi.batchIntervalMs", 60_000));
+                }
+                return bean;
             }
         };
     }
@@ -173,11 +192,12 @@ public class Config {
             ResourceProviderFactory resources,
             IJpaSystemProvider system,
             SubscriptionTriggeringProvider trigger,
+            BulkDataExportProvider export,
             DatabaseBackedPagingProvider paging) {
         RestfulServer s = new RestfulServer(ctx);
         s.setInterceptorService(interceptors);
         s.registerProviders(resources.createProviders());
-        s.registerProviders(system, trigger);
+        s.registerProviders(system, trigger, export);
         s.setPagingProvider(paging);
         s.setDefaultResponseEncoding(EncodingEnum.JSON);
         return s;
