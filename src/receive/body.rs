@@ -57,12 +57,36 @@ pub fn expected_bytes(
 }
 
 pub async fn read(body: &mut Body, limit: usize, until: Instant) -> Result<Bytes, Verdict> {
-    match timeout_at(until, Limited::new(body, limit).collect()).await {
+    match timeout_at(until, whole(Limited::new(body, limit))).await {
         Err(_) => Err(Verdict::BodyTooSlow),
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Verdict::TooLarge { limit: Some(limit) }),
         Ok(Err(_)) => Err(Verdict::BadRequest(BadRequest::BodyCut)),
     }
+}
+
+/// One piece is passed on as it came. Several are put together one by one, into room for all where the length is
+/// stated: kept until the last has come, they would hold the socket's buffers, and the body would be there twice.
+async fn whole<B>(mut body: B) -> Result<Bytes, B::Error>
+where
+    B: http_body::Body<Data = Bytes> + Unpin,
+{
+    let stated = body.size_hint().exact().unwrap_or_default() as usize;
+    let mut bytes = Bytes::new();
+    let mut put_together = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        if bytes.is_empty() && put_together.is_empty() {
+            bytes = data;
+            continue;
+        }
+        if put_together.is_empty() {
+            put_together.reserve_exact(stated);
+            put_together.extend_from_slice(&std::mem::take(&mut bytes));
+        }
+        put_together.extend_from_slice(&data);
+    }
+    Ok(if put_together.is_empty() { bytes } else { put_together.into() })
 }
 
 /// Reads on what a refused request still sends, for nothing: a client that is cut while it writes never sees
@@ -128,6 +152,29 @@ mod tests {
         assert_eq!(gunzip(Bytes::from_static(b"{}"), 100).await, Err(not.clone()));
         let cut = gzip(b"{\"resourceType\":\"Patient\"}");
         assert_eq!(gunzip(cut.slice(..cut.len() - 4), 100).await, Err(not));
+    }
+
+    #[tokio::test]
+    async fn pieces_become_one_body() {
+        let body = |pieces: &'static [&'static str]| {
+            let pieces =
+                pieces.iter().map(|piece| Ok::<_, std::io::Error>(Bytes::from_static(piece.as_bytes())));
+            Body::from_stream(futures_util::stream::iter(pieces))
+        };
+        let read = async |mut body: Body, limit| {
+            read(&mut body, limit, Instant::now() + Duration::from_secs(9)).await
+        };
+        let pieces: &[&[&str]] = &[&[], &[""], &["a"], &["", "a", ""], &["ab", "c"], &["a", "", "b", "c"]];
+        for pieces in pieces {
+            assert_eq!(read(body(pieces), 3).await.unwrap(), pieces.concat());
+            let less = pieces.concat().len().checked_sub(1);
+            if let Some(limit) = less {
+                assert_eq!(read(body(pieces), limit).await, Err(Verdict::TooLarge { limit: Some(limit) }));
+            }
+        }
+        // What came in one piece is not copied.
+        let one = Bytes::from(vec![b'x'; 100]);
+        assert_eq!(read(Body::from(one.clone()), 100).await.unwrap().as_ptr(), one.as_ptr());
     }
 
     #[test]
