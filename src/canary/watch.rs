@@ -111,7 +111,9 @@ impl Watch {
                     Ok(flight) => self.arrived(flight, &mut failing_since),
                     Err(lost) => self.lost(&lost, &mut failing_since),
                 },
-                () = lost(self.lease.as_ref(), |leads| self.tell(leads)) => tracing::info!("canary: another replica flies it now"),
+                () = lost(self.lease.as_ref(), |leads| self.tell(leads)) => {
+                    tracing::info!("canary: another replica flies it now");
+                }
             }
         }
     }

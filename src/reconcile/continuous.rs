@@ -102,7 +102,7 @@ impl Continuous {
             self.status.lock().sweeping = true;
             let swept = tokio::select! {
                 swept = sweep(everything) => Some(swept),
-                () = lost(self.lease.as_ref(), |leads| self.status.lock().leads = leads) => None,
+                () = lost(self.lease.as_ref(), |leads| self.tell(leads)) => None,
             };
             next = Instant::now() + self.every.changes;
             self.status.lock().sweeping = false;
@@ -126,8 +126,12 @@ impl Continuous {
 
     async fn leads(&self) -> bool {
         let leads = leads(self.lease.as_ref()).await;
-        self.status.lock().leads = leads;
+        self.tell(leads);
         leads
+    }
+
+    fn tell(&self, leads: bool) {
+        self.status.lock().leads = leads;
     }
 
     fn ended(&self, report: &Report, open: BTreeMap<String, u64>, oldest: Option<At>) {
