@@ -9,6 +9,7 @@ mod memory;
 mod payload;
 mod report;
 mod start;
+mod train;
 mod upstream;
 
 use std::path::PathBuf;
@@ -42,6 +43,8 @@ enum Command {
     Memory(Box<Memory>),
     /// From the start of the process until it is ready
     Start(start::Start),
+    /// Deliveries of every kind, after which lakehook ends by itself: what a profile-guided build learns from
+    Train(train::Train),
     /// Show two results of `load --json` side by side
     Compare { before: PathBuf, after: PathBuf },
 }
@@ -79,6 +82,7 @@ fn main() -> Result<()> {
         Command::Instructions(instructions) => runtime.block_on(instructions.count()),
         Command::Memory(memory) => runtime.block_on(memory.measure()),
         Command::Start(start) => runtime.block_on(start.measure()),
+        Command::Train(train) => runtime.block_on(train.drive()),
         Command::Compare { before, after } => {
             report::compare(&Report::read(&before)?, &Report::read(&after)?)
         }

@@ -45,10 +45,20 @@ const PAYLOADS: usize = 20_000;
 const MOST: usize = 256 << 20;
 
 impl Resources {
+    /// Every resource of the folder, whatever its type and size.
+    pub fn every_type(&self, connections: usize) -> Result<Vec<Payload>> {
+        let Some(folder) = &self.resources else {
+            return Err("--resources names a folder of R4 resources".into());
+        };
+        let originals = in_folder(folder, |_, _| true)?;
+        let rounds = connections.div_ceil(originals.len().max(1)) * originals.len();
+        Ok((0..rounds).map(|n| numbered(&originals[n % originals.len()], n)).collect())
+    }
+
     pub fn payloads(&self, connections: usize) -> Result<Vec<Payload>> {
         let originals = match (self.size, &self.resources) {
             (Some(size), _) => vec![of_size(size)],
-            (None, Some(folder)) => everyday(folder)?,
+            (None, Some(folder)) => in_folder(folder, everyday)?,
             (None, None) => vec![of_size(600), of_size(1_200), of_size(2_300), of_size(8_000)],
         };
         if originals.is_empty() {
@@ -80,7 +90,12 @@ fn numbered((resource_type, json): &(String, String), n: usize) -> Payload {
     Payload { path: format!("{resource_type}/{id}"), json: json.into() }
 }
 
-fn everyday(folder: &Path) -> Result<Vec<(String, String)>> {
+fn everyday(resource_type: &str, bytes: usize) -> bool {
+    EVERYDAY.contains(&resource_type) && bytes < 100_000
+}
+
+/// Those of the folder's resources that are wanted, by type and bytes.
+fn in_folder(folder: &Path, wanted: impl Fn(&str, usize) -> bool) -> Result<Vec<(String, String)>> {
     let mut found = Vec::new();
     let mut paths: Vec<_> =
         std::fs::read_dir(folder)?.map(|entry| entry.map(|e| e.path())).collect::<std::io::Result<_>>()?;
@@ -89,7 +104,7 @@ fn everyday(folder: &Path) -> Result<Vec<(String, String)>> {
         let text = std::fs::read_to_string(path)?;
         let Ok(value) = serde_json::from_str::<serde_json::Value>(&text) else { continue };
         let Some(resource_type) = value["resourceType"].as_str() else { continue };
-        if EVERYDAY.contains(&resource_type) && value["id"].is_string() && text.len() < 100_000 {
+        if wanted(resource_type, text.len()) && value["id"].is_string() {
             // Compact, as HAPI sends.
             found.push((resource_type.to_owned(), value.to_string()));
         }
