@@ -11,7 +11,7 @@ use hyper::Request;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::task::LocalSet;
+use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{Instant, sleep_until};
 
 use crate::Result;
@@ -41,16 +41,16 @@ pub struct Driven {
     pub latency: Histogram<u64>,
 }
 
-/// Each connection has its own share of the resources, so that none waits for another's turn.
+/// Each connection has its own share of the resources, so that none waits for another's turn. The first that fails ends it.
 pub async fn drive(
     address: SocketAddr,
     base_path: &'static str,
     payloads: &[Payload],
     pattern: Pattern,
 ) -> Result<Driven> {
-    let local = LocalSet::new();
     let started = Instant::now();
-    let mut tasks = Vec::new();
+    let mut tasks = JoinSet::new();
+    let local = LocalSet::new();
     for connection in 0..pattern.connections {
         let share: Rc<[(String, Bytes)]> = payloads
             .iter()
@@ -58,16 +58,19 @@ pub async fn drive(
             .step_by(pattern.connections)
             .map(|payload| (format!("{base_path}/{}", payload.path), payload.json.clone()))
             .collect();
-        tasks.push(local.spawn_local(send(address, share, started, pattern)));
+        tasks.spawn_local_on(send(address, share, started, pattern), &local);
     }
-    local.await;
-    let mut all = Driven { deliveries: 0, time: started.elapsed(), latency: Histogram::new(3)? };
-    for task in tasks {
-        let driven = task.await??;
-        all.deliveries += driven.deliveries;
-        all.latency.add(driven.latency)?;
-    }
-    Ok(all)
+    let mut all = Driven { deliveries: 0, time: Duration::ZERO, latency: Histogram::new(3)? };
+    let ended = async {
+        while let Some(task) = tasks.join_next().await {
+            let driven = task??;
+            all.deliveries += driven.deliveries;
+            all.latency.add(driven.latency)?;
+        }
+        all.time = started.elapsed();
+        Ok(all)
+    };
+    local.run_until(ended).await
 }
 
 async fn send(

@@ -42,8 +42,9 @@ pub struct Peer {
     pub certificate: bool,
 }
 
-/// HTTP/2's own bounds; frames above are refused.
+/// Of an HTTP/2 connection; more are refused.
 const STREAMS: u32 = 128;
+/// Of a request's head, by either version.
 const HEADER_BYTES: u32 = 32 << 10;
 
 /// Serves until `stop` is ready, then ends the connections: idle ones at once, others after their answer.
@@ -139,7 +140,7 @@ async fn http<S>(
         .timer(TokioTimer::new())
         // `SlowHead` is the time limit.
         .header_read_timeout(None)
-        .max_buf_size(64 << 10);
+        .max_buf_size(HEADER_BYTES as usize);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -1,5 +1,6 @@
 //! Cuts a connection whose next request head does not arrive: soon after its first byte, and after the idle
-//! time before it. hyper has one time limit for both, and none before it knows the HTTP version.
+//! time before it. hyper has one time limit for both, and none before it knows the HTTP version. It reads in small pieces,
+//! too, since what hyper reads into it keeps.
 
 use std::io;
 use std::pin::Pin;
@@ -8,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, Take};
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -82,8 +83,12 @@ enum Phase {
     Serving,
 }
 
+/// What is read at once (bytes): too little by one for hyper to double its buffer of 8 KiB, and to double it again. A
+/// connection keeps its buffer while its delivery is in flight, and what it had before is of no use to others.
+const READ: u64 = (8 << 10) - 1;
+
 pub struct SlowHead<T> {
-    inner: T,
+    inner: Take<T>,
     activity: Arc<Activity>,
     head_timeout: Duration,
     idle_timeout: Duration,
@@ -96,11 +101,12 @@ pub struct SlowHead<T> {
     timer: Pin<Box<Sleep>>,
 }
 
-impl<T> SlowHead<T> {
+impl<T: AsyncRead> SlowHead<T> {
     pub fn new(inner: T, activity: Arc<Activity>, head_timeout: Duration, idle_timeout: Duration) -> Self {
         let due = Instant::now() + idle_timeout;
         let timer = Box::pin(sleep_until(due));
         let (phase, seen, http2) = (Phase::Idle, 0, false);
+        let inner = inner.take(READ);
         Self { inner, activity, head_timeout, idle_timeout, phase, seen, http2, due, timer }
     }
 
@@ -148,6 +154,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for SlowHead<T> {
         let this = &mut *self;
         this.follow();
         let before = buf.filled().len();
+        this.inner.set_limit(READ);
         match Pin::new(&mut this.inner).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => {
                 let new = &buf.filled()[before..];
@@ -167,17 +174,17 @@ impl<T: AsyncRead + Unpin> AsyncRead for SlowHead<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for SlowHead<T> {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for SlowHead<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
+        Pin::new(self.inner.get_mut()).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        Pin::new(self.inner.get_mut()).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        Pin::new(self.inner.get_mut()).poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -185,11 +192,11 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for SlowHead<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+        Pin::new(self.inner.get_mut()).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
+        self.inner.get_ref().is_write_vectored()
     }
 }
 
@@ -229,6 +236,27 @@ mod tests {
         }
         let ended = served.await.unwrap();
         assert_eq!(ended.as_secs(), 150 + 5 + IDLE.as_secs());
+    }
+
+    #[tokio::test]
+    async fn less_than_hyper_s_first_buffer_is_read_at_once() {
+        let (mut client, server) = tokio::io::duplex(64 << 10);
+        let mut io = SlowHead::new(server, Arc::default(), HEAD, IDLE);
+        let sent: Vec<u8> = (0..20_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+        client.write_all(&sent).await.unwrap();
+        drop(client);
+        let mut came = Vec::new();
+        loop {
+            let mut bytes = [0; 32 << 10];
+            match io.read(&mut bytes).await.unwrap() {
+                0 => break,
+                n => {
+                    assert!(n < 8 << 10);
+                    came.extend_from_slice(&bytes[..n]);
+                }
+            }
+        }
+        assert_eq!(came, sent);
     }
 
     #[tokio::test(start_paused = true)]

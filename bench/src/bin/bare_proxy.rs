@@ -7,6 +7,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use tokio::net::TcpSocket;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -30,8 +31,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let upstream = Arc::new(Upstream { client: client.build()?, base });
     let router = Router::new().fallback(forward).with_state(upstream);
-    let listener = tokio::net::TcpListener::bind(&listen).await?;
-    axum::serve(listener, router).await?;
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(listen.parse()?)?;
+    // As many may wait as lakehook lets wait: `memory` has all of its senders come at once.
+    axum::serve(socket.listen(4_096)?, router).await?;
     Ok(())
 }
 
